@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns waiting: for an item, by a waiter on the caller's stack, and for a queue,
+ * by colours.  Cancels nothing.
+ *
+ * A waiter for a pending item hangs on the pool and the item is marked LINKED;
+ * when the item starts, the waiter moves to the worker; when the run ends, or the
+ * item is cancelled, it is woken.
+ */
+#include "flush.h"
+
+#include <errno.h>
+
+#include "ids.h"
+#include "pwq.h"
+#include "queue.h"
+#include "rcu.h"
+#include "worker.h"
+
+#include <wq/wq.h>
+
+/* About 4 µs: the item may be about to end, and waking up costs ten times that. */
+#define FLUSH_SPINS 160
+
+static void flush_wake(struct wqi_waiter *waiter)
+{
+	cds_list_del(&waiter->node);
+	wqi_futex_post(&waiter->done); /* the waiter may be gone from here on */
+}
+
+void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *work)
+{
+	struct wqi_waiter *waiter, *next;
+
+	cds_list_for_each_entry_safe(waiter, next, &worker->pool->waiters, node) {
+		if (waiter->work != work)
+			continue;
+		cds_list_del(&waiter->node);
+		cds_list_add_tail(&waiter->node, &worker->waiters);
+	}
+}
+
+void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work)
+{
+	struct wqi_waiter *waiter, *next;
+
+	cds_list_for_each_entry_safe(waiter, next, &pool->waiters, node)
+		if (waiter->work == work)
+			flush_wake(waiter);
+}
+
+void wqi_flush_finished_locked(struct wqi_worker *worker)
+{
+	struct wqi_waiter *waiter, *next;
+
+	cds_list_for_each_entry_safe(waiter, next, &worker->waiters, node)
+		flush_wake(waiter);
+}
+
+static void flush_wait(struct wqi_waiter *waiter)
+{
+	bool uncounted = wqi_worker_wait_begin();
+
+	wqi_futex_wait_post(&waiter->done, wqi_cpus.nr_usable > 1 ? FLUSH_SPINS : 0);
+	wqi_worker_wait_end(uncounted);
+}
+
+static bool flush_attach_running_locked(struct wqi_pool *pool, struct wqi_waiter *waiter)
+{
+	struct wqi_worker *worker = wqi_pool_find_running_locked(pool, waiter->work);
+
+	if (worker)
+		cds_list_add_tail(&waiter->node, &worker->waiters);
+	return worker != NULL;
+}
+
+/* A wait for an item that can start only after the caller has returned. */
+static bool flush_is_behind_self(const struct wqi_pwq *pwq)
+{
+	return wqi_load_relaxed(&pwq->wq->max_active) == 1 && wqi_worker_serves(pwq->wq) &&
+	       pwq == wqi_worker_self->current_pwq;
+}
+
+/*
+ * 1 attached, 0 nothing to wait for, -EAGAIN the item moved on: look again,
+ * -EINPROGRESS it is claimed and on its way, -EDEADLK.
+ */
+static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
+			       struct wqi_waiter *waiter, bool settled)
+{
+	struct wq_work *work = waiter->work;
+	uint64_t state = wqi_state(work);
+
+	if (wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
+		return -EAGAIN;
+	if (state & WQI_PENDING) {
+		if (!(state & WQI_TRANSIT) && wqi_work_is_listed_locked(work)) {
+			if (flush_is_behind_self(pwq))
+				return -EDEADLK;
+			wqi_state_change(work, 0, WQI_LINKED);
+			cds_list_add_tail(&waiter->node, &pool->waiters);
+			return 1;
+		}
+		if (!settled)
+			return -EINPROGRESS;
+	}
+	return flush_attach_running_locked(pool, waiter);
+}
+
+static int flush_attach(struct wqi_waiter *waiter, bool settled)
+{
+	unsigned token = wqi_rcu_read_lock();
+	struct wqi_pool *pool;
+	struct wqi_pwq *pwq;
+	int ret;
+
+	do {
+		uint64_t state = wqi_state(waiter->work);
+
+		ret = 0;
+		pwq = wqi_ids_get(wqi_state_id(state));
+		if (!pwq) {
+			/* A queue that is gone, so it does not run; or it moved on. */
+			if (wqi_state(waiter->work) != state)
+				ret = -EAGAIN;
+			continue;
+		}
+		pool = wqi_load_acquire(&pwq->pool);
+		wqi_pool_lock(pool);
+		wqi_pool_splice_locked(pool);
+		ret = flush_attach_locked(pool, pwq, waiter, settled);
+		wqi_pool_unlock(pool);
+	} while (ret == -EAGAIN);
+	wqi_rcu_read_unlock(token);
+	return ret;
+}
+
+int wq_work_flush(struct wq_work *work)
+{
+	struct wqi_worker *self = wqi_worker_self;
+	struct wqi_waiter waiter = {.work = work};
+	int ret;
+
+	if (!work || !(wqi_state(work) & WQI_INIT))
+		return -EINVAL;
+	if (self && self->current_work == work && self->current_fn == work->wq_fn)
+		return -EDEADLK;
+
+	ret = flush_attach(&waiter, false);
+	if (ret == -EINPROGRESS) {
+		/*
+		 * Another thread is between claim and push; our caller may have
+		 * been answered 0 because of it.  After a grace period it is
+		 * through, and a claim that is on its way then came after us.
+		 */
+		wqi_rcu_synchronize();
+		ret = flush_attach(&waiter, true);
+	}
+	if (ret == 1)
+		flush_wait(&waiter);
+	return ret;
+}
+
+void wqi_flush_running(struct wq_work *work)
+{
+	struct wqi_waiter waiter = {.work = work};
+	unsigned token = wqi_rcu_read_lock();
+	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
+	bool attached = false;
+
+	if (pwq) {
+		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
+
+		wqi_pool_lock(pool);
+		attached = flush_attach_running_locked(pool, &waiter);
+		wqi_pool_unlock(pool);
+	}
+	wqi_rcu_read_unlock(token);
+	if (attached)
+		flush_wait(&waiter);
+}
+
+void wqi_queue_color_done(struct wq *wq, unsigned color)
+{
+	if (wqi_sub(&wq->nr_to_flush[color], 1) == 1) {
+		wqi_add(&wq->flush_event, 1);
+		wqi_futex_wake(&wq->flush_event, INT_MAX);
+	}
+}
+
+/* Sleep until a colour runs out; wq->mutex is dropped meanwhile. */
+static void flush_wait_event(struct wq *wq)
+{
+	uint32_t event = wqi_load_seq_cst(&wq->flush_event);
+	int spins;
+
+	wqi_unlock(&wq->mutex);
+	for (spins = wqi_cpus.nr_usable > 1 ? FLUSH_SPINS : 0; spins; spins--) {
+		if (wqi_load_acquire(&wq->flush_event) != event)
+			break;
+		wqi_cpu_relax();
+	}
+	while (wqi_load_acquire(&wq->flush_event) == event)
+		wqi_futex_wait(&wq->flush_event, event, WQI_NO_TIMEOUT);
+	wqi_lock(&wq->mutex);
+}
+
+/* Count off the flushes whose colour has run out, in the order in which they began. */
+static void flush_advance(struct wq *wq)
+{
+	uint64_t done = wq->done_seq;
+
+	while (done < wq->color_seq && !wqi_load_seq_cst(&wq->nr_to_flush[done % WQI_NR_COLORS]))
+		done++;
+	if (done == wq->done_seq)
+		return;
+	wq->done_seq = done;
+	/* Those that wait for a free colour, or for an earlier flush, look again. */
+	wqi_add(&wq->flush_event, 1);
+	wqi_futex_wake(&wq->flush_event, INT_MAX);
+}
+
+/* Give the new colour to a pwq that has the old one, and count it if it owes some. */
+static void flush_flip_pwq(struct wq *wq, struct wqi_pwq *pwq, unsigned color, unsigned next)
+{
+	struct wqi_pool *pool = wqi_load_seq_cst(&pwq->pool);
+
+	if (!pool)
+		return;
+	wqi_pool_lock(pool);
+	wqi_pwq_ready_locked(pwq);
+	if (pwq->work_color != next) {
+		wqi_pool_splice_locked(pool);
+		wqi_store_relaxed(&pwq->work_color, next);
+		if (pwq->nr_in_flight[color]) {
+			pwq->flush_mask |= 1u << color;
+			wqi_add(&wq->nr_to_flush[color], 1);
+		}
+	}
+	wqi_pool_unlock(pool);
+}
+
+/*
+ * Take the present colour for this flush: new items get the next one.
+ *
+ * The first round reaches every pwq that accepted something before the call.
+ * ORD-FLUSH-NEW (b): then the queue's colour changes, then each pwq's `pool` is
+ * read again.  Partner (a): a pwq's `pool` is stored, then its first splice reads
+ * the queue's colour.  So a new pwq either starts with the new colour or is seen
+ * by the second round.
+ */
+static void flush_flip(struct wq *wq)
+{
+	unsigned color = wq->color_seq % WQI_NR_COLORS;
+	unsigned next = (wq->color_seq + 1) % WQI_NR_COLORS;
+	unsigned i;
+
+	wq->color_seq++;
+	wqi_store_seq_cst(&wq->nr_to_flush[color], 1); /* until all pwqs are looked at */
+	for (i = 0; i < wq->nr_pwqs; i++)
+		flush_flip_pwq(wq, &wq->pwqs[i], color, next);
+	wqi_yield_point();
+	wqi_store_seq_cst(&wq->work_color, next);
+	for (i = 0; i < wq->nr_pwqs; i++)
+		if (wqi_load_relaxed(&wq->pwqs[i].work_color) != next)
+			flush_flip_pwq(wq, &wq->pwqs[i], color, next);
+	wqi_queue_color_done(wq, color);
+}
+
+/*
+ * A flush owns the number color_seq had when it began, and ends when done_seq has
+ * passed it.  Where all colours are taken it waits; whoever flips first then
+ * flips for all who waited since before.
+ */
+void wqi_queue_flush(struct wq *wq)
+{
+	bool uncounted = wqi_worker_wait_begin();
+	uint64_t mine;
+
+	wqi_lock(&wq->mutex);
+	mine = wq->color_seq;
+	while (wq->color_seq == mine && wq->color_seq - wq->done_seq >= WQI_NR_COLORS - 1) {
+		flush_wait_event(wq);
+		flush_advance(wq);
+	}
+	if (wq->color_seq == mine)
+		flush_flip(wq);
+	for (flush_advance(wq); wq->done_seq <= mine; flush_advance(wq))
+		flush_wait_event(wq);
+	wqi_unlock(&wq->mutex);
+	wqi_worker_wait_end(uncounted);
+}
+
+int wq_flush(struct wq *wq)
+{
+	if (!wq)
+		return -EINVAL;
+	if (wq->system)
+		return -EPERM;
+	if (wqi_worker_serves(wq))
+		return -EDEADLK;
+	wqi_queue_flush(wq);
+	return 0;
+}

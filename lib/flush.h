@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns waiting for items: waiters on the caller's stack, no allocation. */
+#ifndef WQI_FLUSH_H
+#define WQI_FLUSH_H
+
+#include "pool.h"
+
+struct wqi_worker;
+
+/* Wait until the run of @work that is going on, if there is one, has ended. */
+void wqi_flush_running(struct wq_work *work);
+
+/* An item with waiters starts on @worker: they wait for its end now. */
+void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *work);
+
+/* An item with waiters was cancelled: their wait is over. */
+void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work);
+
+/* The item that @worker ran has ended. */
+void wqi_flush_finished_locked(struct wqi_worker *worker);
+
+#endif /* WQI_FLUSH_H */

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the library's lock: a futex mutex whose zero value is unlocked and whose
+ * release is a sequentially consistent exchange, so that "unlock, then look for
+ * work left by others" is ordered (see ORD-SLEEP in README.md).
+ *
+ * Lock order: G (wqi_runtime.lock), then W (wq->mutex), then L (pool->lock).
+ * The lock of the read side's grace periods is a leaf under G and W, and is
+ * never taken under L.  No lock is held while an item runs.
+ */
+#ifndef WQI_LOCK_H
+#define WQI_LOCK_H
+
+#include <stddef.h>
+
+#include "atomic.h"
+#include "testing.h"
+
+struct wqi_lock {
+	uint32_t word; /* A: 0 free, 1 held, 2 held and somebody sleeps */
+#ifdef WQI_TESTING
+	const void *owner; /* A, relaxed: &wqi_lock_self of the holder */
+#endif
+};
+
+#ifdef WQI_TESTING
+extern __thread char wqi_lock_self;
+#define wqi_assert_held(l) wqi_assert(wqi_load_relaxed(&(l)->owner) == &wqi_lock_self)
+#else
+#define wqi_assert_held(l) ((void)0)
+#endif
+
+/*
+ * Locks that this thread holds or is taking.  A signal handler on this thread
+ * reads it to know that it interrupted the library; plain, since only this thread
+ * writes it, in order.
+ */
+extern __thread volatile unsigned wqi_locks_held __attribute__((tls_model("initial-exec")));
+
+void wqi_lock_slow(struct wqi_lock *lock);
+void wqi_unlock_slow(struct wqi_lock *lock);
+
+static inline void wqi_lock(struct wqi_lock *lock)
+{
+	uint32_t free_word = 0;
+
+	wqi_locks_held++;
+	if (wqi_unlikely(!wqi_cas(&lock->word, &free_word, 1)))
+		wqi_lock_slow(lock);
+#ifdef WQI_TESTING
+	wqi_store_relaxed(&lock->owner, (const void *)&wqi_lock_self);
+#endif
+}
+
+static inline void wqi_unlock(struct wqi_lock *lock)
+{
+	wqi_assert_held(lock);
+#ifdef WQI_TESTING
+	wqi_store_relaxed(&lock->owner, (const void *)NULL);
+#endif
+	if (wqi_unlikely(wqi_xchg(&lock->word, 0) == 2))
+		wqi_unlock_slow(lock);
+	wqi_locks_held--;
+}
+
+#endif /* WQI_LOCK_H */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the manager: the thread that makes and joins all other threads. */
+#ifndef WQI_MANAGER_H
+#define WQI_MANAGER_H
+
+#include "pool.h"
+
+/* Start the thread.  0, or -EAGAIN.  Under G. */
+int wqi_manager_start(void);
+
+/*
+ * Ask the manager to look at @pool: a worker is missing, too many are idle, or
+ * one has ended.  Lock-free, AS-safe.
+ */
+void wqi_manager_request(struct wqi_pool *pool);
+
+/* Idle workers beyond the ratio end after this time.  Read by the manager. */
+extern uint64_t wqi_idle_timeout_ns;
+
+/* The kernel's rule: more than two idle, and more than a quarter of the busy. */
+static inline bool wqi_too_many_workers_locked(const struct wqi_pool *pool)
+{
+	unsigned busy = pool->nr_workers - pool->nr_idle;
+
+	return pool->nr_idle > 2 && (pool->nr_idle - 2) * 4 >= busy;
+}
+
+#endif /* WQI_MANAGER_H */

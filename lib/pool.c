@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the pools' lists and the rules about whom to wake.  Runs nothing and makes
+ * no threads.
+ */
+#include "pool.h"
+
+#include <errno.h>
+
+#include "cpu.h"
+#include "manager.h"
+#include "mem.h"
+#include "pwq.h"
+#include "ids.h"
+#include "worker.h"
+
+/* Producers that bring items in batches of this size or more are left alone for longer. */
+#define POOL_FLOW_ITEMS  16
+#define POOL_LONE_ITEMS  2
+#define POOL_LAZY_MIN_NS 250u
+#define POOL_LAZY_MAX_NS 10000u
+
+static struct wqi_pool *pool_percpu;  /* I: two a CPU, normal and high */
+static struct wqi_pool *pool_unbound; /* G: by unbound_next */
+static unsigned pool_unbound_nr;      /* G */
+
+int wqi_pools_init(void)
+{
+	if (!pool_percpu)
+		pool_percpu = wqi_zalloc(2ul * wqi_cpus.nr * sizeof(*pool_percpu));
+	return pool_percpu ? 0 : -ENOMEM;
+}
+
+struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high)
+{
+	return &pool_percpu[2 * cpu + high];
+}
+
+/* One pod, all usable CPUs: nice is the only attribute that tells pools apart. */
+struct wqi_pool *wqi_pool_unbound(int nice)
+{
+	struct wqi_pool *pool;
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		if (pool->nice == nice)
+			return pool;
+	pool = wqi_zalloc(sizeof(*pool));
+	if (!pool)
+		return NULL;
+	pool->id = pool_unbound_nr++;
+	pool->level = wqi_cpus.nr_usable;
+	pool->cpu = -1;
+	pool->nice = nice;
+	pool->unbound_next = pool_unbound;
+	pool_unbound = pool;
+	return pool;
+}
+
+static void pool_ready_locked(struct wqi_pool *pool)
+{
+	size_t index;
+
+	CDS_INIT_LIST_HEAD(&pool->ready_list);
+	CDS_INIT_LIST_HEAD(&pool->worklist);
+	CDS_INIT_LIST_HEAD(&pool->idle);
+	CDS_INIT_LIST_HEAD(&pool->waiters);
+	if (!pool->level) {
+		index = (size_t)(pool - pool_percpu);
+		pool->cpu = (int)(index / 2);
+		pool->nice = index & 1 ? -20 : 0;
+		pool->level = 1;
+	}
+	pool->ready = true;
+}
+
+void wqi_pool_lock(struct wqi_pool *pool)
+{
+	wqi_yield_point();
+	wqi_lock(&pool->lock);
+	if (wqi_unlikely(!pool->ready))
+		pool_ready_locked(pool);
+}
+
+/* Batches tell whether a producer is in full flow; see worker_spin_locked(). */
+static void pool_note_batch_locked(struct wqi_pool *pool, unsigned nr)
+{
+	if (nr >= POOL_FLOW_ITEMS) {
+		pool->lazy_ns = pool->lazy_ns ? pool->lazy_ns * 2 : POOL_LAZY_MIN_NS;
+		if (pool->lazy_ns > POOL_LAZY_MAX_NS)
+			pool->lazy_ns = POOL_LAZY_MAX_NS;
+	} else if (nr <= POOL_LONE_ITEMS) {
+		pool->lazy_ns /= 4;
+		if (pool->lazy_ns < POOL_LAZY_MIN_NS)
+			pool->lazy_ns = 0;
+	}
+}
+
+/*
+ * The inbox comes newest first.  One pass links it into the worklist from behind
+ * and counts each item in, so that every item's line is fetched once.
+ */
+unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
+{
+	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist;
+	struct cds_list_head *link, *older;
+	struct wqi_pwq *pwq = NULL;
+	uint32_t id = 0;
+	unsigned nr = 0;
+
+	wqi_assert_held(&pool->lock);
+
+	if (!wqi_load_relaxed(&pool->inbox.top))
+		return 0;
+	for (link = wqi_inbox_take_all(&pool->inbox); link; link = older) {
+		struct wq_work *work = wqi_link_work(link);
+		uint64_t state = wqi_state(work);
+
+		older = link->next;
+		if (wqi_unlikely(state & WQI_CANCEL)) {
+			/* Cancelled on its way: this ends it.  Not ours any more. */
+			wqi_state_change(work, WQI_PENDING_ALL, 0);
+			continue;
+		}
+		if (wqi_state_id(state) != id) {
+			id = wqi_state_id(state);
+			pwq = wqi_ids_get(id);
+			wqi_assert(pwq && pwq->pool == pool);
+		}
+		link->next = newer;
+		newer->prev = link;
+		newer = link;
+		wqi_pwq_accept_locked(pwq, work, state);
+		nr++;
+	}
+	newer->prev = tail;
+	tail->next = newer;
+	pool_note_batch_locked(pool, nr);
+	return nr;
+}
+
+void wqi_pool_kick_slow(struct wqi_pool *pool)
+{
+	uintptr_t kick = wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+	struct wqi_worker *worker;
+
+	wqi_yield_point();
+	if (kick == WQI_KICK_NOBODY)
+		return;
+	if (kick == WQI_KICK_MANAGER) {
+		wqi_manager_request(pool);
+		return;
+	}
+	worker = (struct wqi_worker *)kick;
+	if (!wqi_xchg(&worker->wake, 1))
+		wqi_futex_wake(&worker->wake, 1);
+}
+
+void wqi_pool_wake_one_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+	bool on_its_way = false;
+
+	wqi_assert_held(&pool->lock);
+
+	cds_list_for_each_entry(worker, &pool->idle, idle_node) {
+		if (!wqi_xchg(&worker->wake, 1)) {
+			wqi_futex_wake(&worker->wake, 1);
+			return;
+		}
+		on_its_way = on_its_way || !worker->retire;
+	}
+	if (!on_its_way)
+		wqi_manager_request(pool);
+}
+
+static uintptr_t pool_next_to_kick_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+
+	cds_list_for_each_entry(worker, &pool->idle, idle_node)
+		if (!wqi_load_relaxed(&worker->wake))
+			return (uintptr_t)worker;
+	return WQI_KICK_MANAGER;
+}
+
+/*
+ * ORD-SLEEP (b): publish whom to wake, then look at the inbox.  Partner: (a)
+ * push, then look at kick.  All four are seq_cst, so "the producer sees nobody to
+ * wake and we see no item" is impossible.
+ */
+void wqi_pool_hand_over_locked(struct wqi_pool *pool)
+{
+	wqi_assert_held(&pool->lock);
+
+	if (pool->nr_running)
+		return;
+	if (!wqi_pool_has_work_locked(pool)) {
+		wqi_xchg(&pool->kick, pool_next_to_kick_locked(pool));
+		wqi_yield_point();
+		if (wqi_inbox_is_empty(&pool->inbox))
+			return;
+		if (wqi_xchg(&pool->kick, WQI_KICK_NOBODY) == WQI_KICK_NOBODY)
+			return; /* a producer was quicker */
+	} else {
+		wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+	}
+	wqi_pool_wake_one_locked(pool);
+}
+
+struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work)
+{
+	struct wqi_worker *worker = pool->busy[wqi_pool_bucket(work)];
+
+	wqi_assert_held(&pool->lock);
+
+	for (; worker; worker = worker->busy_next)
+		if (worker->current_work == work && worker->current_fn == work->wq_fn)
+			return worker;
+	return NULL;
+}
+
+struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_work *work)
+{
+	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
+	struct wqi_pwq *pwq;
+
+	for (; worker; worker = worker->all_next) {
+		/* ORD-RUNNING (b): item, its pwq, item again. */
+		if (wqi_load_acquire(&worker->current_work) != work)
+			continue;
+		pwq = wqi_load_acquire(&worker->current_pwq);
+		if (wqi_load_acquire(&worker->current_fn) != work->wq_fn)
+			continue;
+		if (wqi_load_acquire(&worker->current_work) == work)
+			return pwq;
+	}
+	return NULL;
+}

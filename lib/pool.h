@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the pool: where items wait and which worker is to look at them.  Makes no
+ * threads (manager.c) and runs no items (worker.c).
+ *
+ * A zeroed pool is valid: the per-CPU pools are one untouched block of memory
+ * until a CPU is used.  Whoever takes the lock first fills in the rest.
+ */
+#ifndef WQI_POOL_H
+#define WQI_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <urcu/list.h>
+
+#include "atomic.h"
+#include "futex.h"
+#include "inbox.h"
+#include "lock.h"
+
+struct wqi_pwq;
+struct wqi_worker;
+
+#define WQI_POOL_BUSY_BUCKETS 64u
+
+/*
+ * pool->kick: whom a producer has to wake.  Anything else is a pointer to the
+ * idle worker to be woken.
+ */
+#define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker: ask the manager for one */
+#define WQI_KICK_NOBODY  ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
+
+/* How long spinning goes on, at most, before a worker sleeps. */
+#define WQI_POOL_SPIN_MAX_NS 50000u
+
+struct wqi_waiter {
+	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
+	struct wq_work *work;      /* I */
+	uint32_t done;             /* A, release/acquire: futex word */
+};
+
+struct wqi_pool {
+	/* What producers write. */
+	struct wqi_inbox inbox; /* A */
+	uintptr_t kick;         /* A, seq_cst: ORD-SLEEP */
+
+	/* What workers write. */
+	struct wqi_lock lock WQI_CACHE_ALIGNED;
+	bool ready;                    /* L: the lists are initialised */
+	bool spinning;                 /* L: a worker waits awake for the inbox */
+	bool retiring;                 /* L: an idle worker was told to end and has not */
+	unsigned nr_running;           /* L: workers that run items or look for some */
+	unsigned nr_idle;              /* L */
+	unsigned nr_workers;           /* L */
+	unsigned nr_creating;          /* L: threads on their way */
+	unsigned spin_ns;              /* L: how long the next spin lasts */
+	unsigned lazy_ns;              /* L: how long to leave a busy inbox alone */
+	uint64_t item_ns;              /* L: what an item costs, from its run to the next */
+	uint64_t nr_started;           /* L+: items started */
+	uint64_t seen_started;         /* L: nr_started at the watch's last look */
+	uint64_t stalled_since_ns;     /* L: no item has started since then, as far as seen */
+	uint64_t stall_wait_ns;        /* L: how long that may last before help comes */
+	bool watched;                  /* L: the manager looks at the pool by time */
+	struct cds_list_head ready_list; /* L: items that got their share of max_active */
+	struct cds_list_head worklist; /* L: items in the order of acceptance */
+	struct cds_list_head idle;     /* L: idle workers, last to sleep first */
+	struct cds_list_head waiters;  /* L: flushers of items that wait in this pool */
+
+	/* What hardly changes. */
+	struct wqi_worker *workers WQI_CACHE_ALIGNED; /* A, release: all ever made, by all_next */
+	struct wqi_worker *spare;      /* L: those whose thread has ended, by spare_next */
+	struct wqi_pool *request_next; /* A: the manager's list of requests */
+	uint32_t requested;            /* A, seq_cst: on that list */
+	unsigned id;                   /* I: number of an unbound pool */
+	unsigned level;                /* I: workers that may run at once */
+	int cpu;                       /* I: the CPU, or -1 for an unbound pool */
+	int nice;                      /* I: 0, or -20 for high priority */
+	unsigned next_worker_id;       /* L */
+	struct wqi_pool *unbound_next; /* G: all unbound pools */
+	struct wqi_worker *dead;       /* L: workers to be joined, by spare_next */
+	bool managed;                  /* manager only: on its list of pools */
+	struct wqi_pool *managed_next; /* manager only */
+	uint64_t retry_ns;             /* manager only: when to try creation again, 0 never */
+	uint64_t watch_ns;             /* manager only: when to look again, 0 never */
+	uint64_t nr_create_failed;     /* L+: threads that could not be made */
+
+	struct wqi_worker *busy[WQI_POOL_BUSY_BUCKETS] WQI_CACHE_ALIGNED; /* L: by item */
+};
+
+static inline unsigned wqi_pool_bucket(const struct wq_work *work)
+{
+	uintptr_t at = (uintptr_t)work;
+
+	return (unsigned)(at >> 3 ^ at >> 9 ^ at >> 15) % WQI_POOL_BUSY_BUCKETS;
+}
+
+/* The per-CPU pool of @cpu; @high for the one of raised priority. */
+struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high);
+
+/* The unbound pool of these attributes, made if need be; NULL: no memory.  Under G. */
+struct wqi_pool *wqi_pool_unbound(int nice);
+
+/* Make room for the per-CPU pools, once.  0 or -ENOMEM.  Under G. */
+int wqi_pools_init(void);
+
+void wqi_pool_lock(struct wqi_pool *pool);
+
+static inline void wqi_pool_unlock(struct wqi_pool *pool)
+{
+	wqi_unlock(&pool->lock);
+}
+
+/* Move the inbox to the worklist.  Returns how many items came. */
+unsigned wqi_pool_splice_locked(struct wqi_pool *pool);
+
+/* Wake the pool after a push: ORD-SLEEP (a), second half.  Lock-free, AS-safe. */
+void wqi_pool_kick_slow(struct wqi_pool *pool);
+
+static inline void wqi_pool_kick(struct wqi_pool *pool)
+{
+	wqi_yield_point();
+	if (wqi_load_seq_cst(&pool->kick) != WQI_KICK_NOBODY)
+		wqi_pool_kick_slow(pool);
+}
+
+/* Is there anything to start, not counting the inbox? */
+static inline bool wqi_pool_has_work_locked(struct wqi_pool *pool)
+{
+	return !cds_list_empty(&pool->worklist) || !cds_list_empty(&pool->ready_list);
+}
+
+/* Wake an idle worker, or ask the manager for one. */
+void wqi_pool_wake_one_locked(struct wqi_pool *pool);
+
+/* To be called after nr_running fell: leaves the pool to the next, if there is none. */
+void wqi_pool_hand_over_locked(struct wqi_pool *pool);
+
+/* The worker that runs @work now, or NULL.  fn tells a new item at an old address. */
+struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work);
+
+/*
+ * The pwq on which @work is running in @pool, or NULL.  Lock-free.  Inside a
+ * read-side section; the caller holds @work's PENDING (so that it can't start
+ * anew), or takes the answer as a snapshot.  ORD-RUNNING (b).
+ */
+struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_work *work);
+
+#endif /* WQI_POOL_H */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the counting of a queue's items in one pool.  Wakes no workers. */
+#include "pwq.h"
+
+#include "queue.h"
+
+/*
+ * Several threads may prepare the same pwq: all store the same values, and `pool`
+ * last, so whoever sees it sees the rest.  seq_cst: ORD-FLUSH-NEW (a).
+ */
+void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi_pool *pool)
+{
+	wqi_store_relaxed(&pwq->wq, wq);
+	wqi_store_relaxed(&pwq->id, id);
+	wqi_store_seq_cst(&pwq->pool, pool);
+}
+
+/* ORD-FLUSH-NEW (a): after `pool` was stored, by whoever locks it first. */
+void wqi_pwq_ready_locked(struct wqi_pwq *pwq)
+{
+	wqi_assert_held(&pwq->pool->lock);
+
+	if (pwq->ready)
+		return;
+	CDS_INIT_LIST_HEAD(&pwq->inactive);
+	wqi_store_relaxed(&pwq->work_color, wqi_load_seq_cst(&pwq->wq->work_color));
+	pwq->ready = true;
+}
+
+void wqi_pwq_accept_locked(struct wqi_pwq *pwq, struct wq_work *work, uint64_t state)
+{
+	uint64_t color;
+
+	if (wqi_unlikely(!pwq->ready))
+		wqi_pwq_ready_locked(pwq);
+	color = (uint64_t)pwq->work_color << WQI_COLOR_SHIFT;
+	if (wqi_unlikely((state & WQI_COLOR_MASK) != color))
+		wqi_state_change(work, WQI_COLOR_MASK, color);
+	pwq->nr_in_flight[pwq->work_color]++;
+	pwq->nr_accepted++;
+}
+
+bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
+{
+	return pwq->nr_active < wqi_load_relaxed(&pwq->wq->max_active);
+}
+
+/*
+ * What waits here was accepted before anything of this queue that is still on
+ * the worklist, so it goes to the ready list, which is served first.
+ */
+void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
+{
+	struct cds_list_head *link;
+
+	wqi_assert_held(&pwq->pool->lock);
+
+	while (!cds_list_empty(&pwq->inactive) && wqi_pwq_has_room_locked(pwq)) {
+		link = pwq->inactive.next;
+		cds_list_del(link);
+		cds_list_add_tail(link, &pwq->pool->ready_list);
+		wqi_state_change(wqi_link_work(link), 0, WQI_COUNTED);
+		pwq->nr_active++;
+	}
+}
+
+void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
+{
+	wqi_assert_held(&pwq->pool->lock);
+	wqi_assert(pwq->nr_in_flight[color]);
+	wqi_assert(!active || pwq->nr_active);
+
+	if (active) {
+		pwq->nr_active--;
+		if (!cds_list_empty(&pwq->inactive))
+			wqi_pwq_activate_locked(pwq);
+	}
+	if (--pwq->nr_in_flight[color])
+		return;
+	if (wqi_unlikely(pwq->flush_mask & 1u << color)) {
+		pwq->flush_mask &= ~(1u << color);
+		wqi_queue_color_done(pwq->wq, color);
+	}
+}
+
+bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq)
+{
+	unsigned color;
+
+	for (color = 0; color < WQI_NR_COLORS; color++)
+		if (pwq->nr_in_flight[color])
+			return false;
+	return true;
+}

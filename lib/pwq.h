@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the link between a queue and a pool: how many of the queue's items are
+ * active there, which must wait, and how many of each colour are in flight.
+ *
+ * A zeroed pwq is valid (a per-CPU queue has one for each CPU, most untouched):
+ * wqi_pwq_prepare() makes it fit for producers, the first splice for the rest.
+ */
+#ifndef WQI_PWQ_H
+#define WQI_PWQ_H
+
+#include "item.h"
+#include "pool.h"
+
+struct wqi_pwq {
+	/* What producers read. */
+	struct wqi_pool *pool; /* A, release: NULL until prepared, then constant */
+	struct wq *wq;         /* A, relaxed; constant once pool is set */
+	uint32_t id;           /* A, relaxed; constant once pool is set */
+	uint32_t work_color;   /* L+: what new items get */
+
+	/* What the pool's workers write. */
+	struct cds_list_head inactive WQI_CACHE_ALIGNED; /* L: items past max_active */
+	bool ready;                          /* L: inactive and work_color are set */
+	unsigned nr_active;                  /* L: items started, or in ready_list */
+	uint32_t flush_mask;                 /* L: colours that a flusher waits for */
+	uint64_t nr_accepted;                /* L: items ever spliced */
+	uint32_t nr_in_flight[WQI_NR_COLORS]; /* L: accepted and not finished */
+};
+
+/* Fill in a zeroed pwq.  Any number of threads at once; AS-safe. */
+void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi_pool *pool);
+
+/* Count a spliced item in; mends its colour.  @state is its state word. */
+void wqi_pwq_accept_locked(struct wqi_pwq *pwq, struct wq_work *work, uint64_t state);
+
+/* May another item start? */
+bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq);
+
+/* Let items that wait for room go to the pool's ready list. */
+void wqi_pwq_activate_locked(struct wqi_pwq *pwq);
+
+/* An item is done with: it ran, or was cancelled.  @active: it held a nr_active. */
+void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active);
+
+/* Fill in what the first holder of the lock has to. */
+void wqi_pwq_ready_locked(struct wqi_pwq *pwq);
+
+bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq);
+
+#endif /* WQI_PWQ_H */

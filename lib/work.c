@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the item's way in: the claim and the hand-over to a pool's inbox.  Takes no
+ * lock, waits for nothing, allocates nothing.
+ */
+#include "item.h"
+
+#include <errno.h>
+
+#include "cpu.h"
+#include "ids.h"
+#include "pool.h"
+#include "pwq.h"
+#include "queue.h"
+#include "rcu.h"
+#include "worker.h"
+
+#include <wq/wq.h>
+
+void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx)
+{
+	work->wq_state = WQI_INIT;
+	work->wq_fn = fn;
+	work->wq_ctx = ctx;
+	work->wq_link[0] = NULL;
+	work->wq_link[1] = NULL;
+}
+
+bool wq_work_pending(const struct wq_work *work)
+{
+	return work && wqi_state(work) & WQI_PENDING;
+}
+
+unsigned wq_work_busy(const struct wq_work *work)
+{
+	struct wqi_pwq *pwq;
+	unsigned token, busy = 0;
+	uint64_t state;
+
+	if (!work)
+		return 0;
+	token = wqi_rcu_read_lock();
+	state = wqi_state(work);
+	if (state & WQI_PENDING)
+		busy |= WQ_BUSY_PENDING;
+	if (state & WQI_CANCEL)
+		busy |= WQ_BUSY_CANCELING;
+	if (state & WQI_DEPTH_MASK)
+		busy |= WQ_BUSY_DISABLED;
+	pwq = wqi_ids_get(wqi_state_id(state));
+	if (pwq && wqi_pool_running_pwq_rcu(wqi_load_acquire(&pwq->pool), work))
+		busy |= WQ_BUSY_RUNNING;
+	wqi_rcu_read_unlock(token);
+	return busy;
+}
+
+/*
+ * The item's last pool is not where it was to go: if it is running there, it must
+ * be queued there (G2).  We hold PENDING, so it can't start; ORD-RUNNING says that
+ * a run that has not ended is seen.
+ *
+ * Returns the pwq to push to, or NULL if the item was cancelled meanwhile.
+ */
+static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *last,
+				       struct wqi_pwq *pwq)
+{
+	struct wqi_pwq *running;
+	uint64_t old, new;
+
+	wqi_yield_point();
+	running = wqi_pool_running_pwq_rcu(wqi_load_acquire(&last->pool), work);
+	if (running)
+		pwq = running;
+
+	old = wqi_state(work);
+	do {
+		if (old & WQI_CANCEL)
+			new = old & ~WQI_PENDING_ALL;
+		else
+			new = (old & ~(WQI_TRANSIT | WQI_COLOR_MASK | WQI_ID_MASK)) |
+			      (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT |
+			      (uint64_t)pwq->id << WQI_ID_SHIFT;
+	} while (!wqi_cas(&work->wq_state, &old, new));
+	return old & WQI_CANCEL ? NULL : pwq;
+}
+
+/*
+ * Claim the item for a queueing on @pwq.  ORD-PENDING (a): the claim, or for the
+ * answer 0 a completed exchange of the word with itself, is a read-modify-write
+ * that the worker's clearing of PENDING (b) reads from: the run that follows sees
+ * what the caller wrote (G4).
+ *
+ * Returns 1 and in *@to where to push, 0 or -errno.
+ */
+static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
+			  struct wqi_pwq **to)
+{
+	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
+	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
+			 (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
+	struct wqi_pwq *last;
+
+	do {
+		if (wqi_unlikely(!(old & WQI_INIT)))
+			return -EINVAL;
+		if (wqi_unlikely(old & (WQI_DEPTH_MASK | WQI_CANCEL)))
+			return -EBUSY;
+		last = NULL;
+		if (old & WQI_PENDING) {
+			new = old;
+			continue;
+		}
+		/* ORD-DRAIN (a): read inside the section, after it began. */
+		if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && !wqi_worker_serves(wq))
+			return -ESHUTDOWN;
+		new = (old & ~WQI_ID_MASK) | fresh;
+		if (wqi_state_id(old) == pwq->id)
+			continue;
+		last = wqi_ids_get(wqi_state_id(old));
+		if (last && wqi_load_acquire(&last->pool) == pwq->pool)
+			last = NULL;
+		if (last)
+			new = old | WQI_PENDING | WQI_TRANSIT;
+	} while (wqi_unlikely(!wqi_cas(&work->wq_state, &old, new)));
+
+	if (old & WQI_PENDING)
+		return 0;
+	*to = last ? work_settle_rcu(work, last, pwq) : pwq;
+	return 1;
+}
+
+int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
+{
+	unsigned here = wqi_cpu_current();
+	unsigned token = wqi_rcu_read_lock_on(here);
+	struct wqi_pwq *to = NULL;
+	int ret;
+
+	ret = work_claim_rcu(wq, work, wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu), &to);
+	if (ret > 0 && to) {
+		struct wqi_pool *pool = to->pool;
+
+		wqi_yield_point();
+		wqi_inbox_push(&pool->inbox, work);
+		wqi_pool_kick(pool);
+	}
+	wqi_rcu_read_unlock(token);
+	return ret;
+}
+
+int wq_queue(struct wq *wq, struct wq_work *work)
+{
+	if (wqi_unlikely(!wq || !work))
+		return -EINVAL;
+	return wqi_queue_work(wq, work, -1);
+}
+
+int wq_queue_on(struct wq *wq, struct wq_work *work, int cpu)
+{
+	if (wqi_unlikely(!wq || !work || cpu < 0 || cpu >= WQ_MAX_CPUS))
+		return -EINVAL;
+	return wqi_queue_work(wq, work, wqi_cpu_is_usable((unsigned)cpu) ? cpu : -1);
+}
+
+int wq_schedule(struct wq_work *work)
+{
+	int saved = errno, ret;
+	struct wq *wq = wq_system();
+
+	ret = wq ? wq_queue(wq, work) : -errno;
+	errno = saved;
+	return ret;
+}

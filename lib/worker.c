@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the loop that runs items: what to start next, when to spin, when to sleep,
+ * when to fetch help.  Makes no threads.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "cpu.h"
+#include "flush.h"
+#include "ids.h"
+#include "manager.h"
+#include "pwq.h"
+#include "queue.h"
+#include "watch.h"
+
+/* Items between two readings of the clock. */
+#define BATCH_ITEMS 64u
+
+/* Spinning: where growing begins, and what is not worth spinning for. */
+#define SPIN_START_NS 5000u
+#define SPIN_MIN_NS   2000u
+
+__thread struct wqi_worker *wqi_worker_self;
+
+bool wqi_worker_serves(const struct wq *wq)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	return self && self->current_work && self->current_pwq->wq == wq;
+}
+
+/* --- who counts as running ------------------------------------------------------ */
+
+void wqi_worker_uncount_locked(struct wqi_worker *worker)
+{
+	worker->counted = false;
+	worker->pool->nr_running--;
+	wqi_pool_hand_over_locked(worker->pool);
+}
+
+static void worker_count_locked(struct wqi_worker *self)
+{
+	self->counted = true;
+	self->pool->nr_running++;
+	/* ORD-SLEEP: before the inbox is looked at; whoever was to be woken need not be. */
+	wqi_xchg(&self->pool->kick, WQI_KICK_NOBODY);
+}
+
+/* --- what an item costs, and whether help is worth it ------------------------- */
+
+static void worker_batch_begin_locked(struct wqi_worker *self)
+{
+	self->batch_start_ns = wqi_now_ns();
+	self->batch_started = self->pool->nr_started;
+	self->batch_items = 0;
+}
+
+/*
+ * Follows a falling cost at once and a rising one by a factor of four a batch, so
+ * that a worker that was preempted once does not look expensive.
+ */
+static void worker_batch_end_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	uint64_t sample;
+
+	if (!self->batch_items)
+		return;
+	sample = (wqi_now_ns() - self->batch_start_ns) / self->batch_items + 1;
+	if (!pool->item_ns || sample < pool->item_ns)
+		pool->item_ns = (pool->item_ns + sample) / (pool->item_ns ? 2 : 1);
+	else if (sample > 4 * pool->item_ns + 200)
+		pool->item_ns = 4 * pool->item_ns + 200;
+	else
+		pool->item_ns = (3 * pool->item_ns + sample) / 4;
+}
+
+/*
+ * May this worker go on?  As in Linux; besides, one of several leaves where items
+ * are so cheap that it is a burden, if the others do get on.
+ */
+static bool keep_working_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	uint64_t others;
+	bool burden;
+
+	if (pool->nr_running > pool->level)
+		return false;
+	if (wqi_likely(self->batch_items < BATCH_ITEMS))
+		return true;
+	others = pool->nr_started - self->batch_started - self->batch_items;
+	burden = pool->nr_running > 1 && others >= BATCH_ITEMS / 4;
+	worker_batch_end_locked(self);
+	worker_batch_begin_locked(self);
+	return !burden || pool->item_ns >= WQI_HELP_BURDEN_NS;
+}
+
+/* Another could run, and items wait: wake it, if nobody is on the way already. */
+static void worker_fetch_help_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *next;
+
+	if (pool->nr_running >= pool->level || !wqi_items_are_worth_help_locked(pool) ||
+	    !wqi_pool_has_work_locked(pool))
+		return;
+	if (cds_list_empty(&pool->idle)) {
+		if (!pool->nr_creating)
+			wqi_manager_request(pool);
+		return;
+	}
+	next = cds_list_first_entry(&pool->idle, struct wqi_worker, idle_node);
+	if (!wqi_load_relaxed(&next->wake))
+		wqi_pool_wake_one_locked(pool);
+}
+
+/* --- running an item ----------------------------------------------------------- */
+
+static void worker_set_busy_locked(struct wqi_worker *self, struct wq_work *work,
+				   struct wqi_pwq *pwq)
+{
+	struct wqi_worker **bucket = &self->pool->busy[wqi_pool_bucket(work)];
+
+	self->busy_next = *bucket;
+	*bucket = self;
+	/* ORD-RUNNING (a): all of it before PENDING clears. */
+	wqi_store_release(&self->current_pwq, pwq);
+	wqi_store_release(&self->current_fn, work->wq_fn);
+	wqi_store_release(&self->current_work, work);
+}
+
+static void worker_clear_busy_locked(struct wqi_worker *self)
+{
+	struct wqi_worker **at = &self->pool->busy[wqi_pool_bucket(self->current_work)];
+
+	while (*at != self)
+		at = &(*at)->busy_next;
+	*at = self->busy_next;
+	wqi_store_release(&self->current_work, (struct wq_work *)NULL);
+}
+
+/*
+ * The first item that may start, off its list and holding one of its pwq's
+ * nr_active; NULL if there is none.
+ */
+static struct wq_work *worker_next_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	struct wqi_worker *other;
+	struct wq_work *work;
+	struct wqi_pwq *pwq;
+
+	for (;;) {
+		if (!cds_list_empty(&pool->ready_list)) {
+			work = wqi_link_work(pool->ready_list.next);
+		} else if (!cds_list_empty(&pool->worklist)) {
+			work = wqi_link_work(pool->worklist.next);
+			pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
+			if (!cds_list_empty(&pwq->inactive) || !wqi_pwq_has_room_locked(pwq)) {
+				cds_list_del(wqi_work_link(work));
+				cds_list_add_tail(wqi_work_link(work), &pwq->inactive);
+				continue;
+			}
+			pwq->nr_active++;
+		} else {
+			if (!wqi_pool_splice_locked(pool))
+				return NULL;
+			continue;
+		}
+		other = wqi_pool_find_running_locked(pool, work);
+		if (wqi_likely(!other)) {
+			wqi_work_unlist_locked(work);
+			return work;
+		}
+		/* It runs just now: it waits for that run, and nobody for it (G2). */
+		cds_list_del(wqi_work_link(work));
+		cds_list_add_tail(wqi_work_link(work), &other->scheduled);
+		wqi_state_change(work, 0, WQI_COUNTED);
+	}
+}
+
+/*
+ * Run one item, off its list and counted as active.  The lock is dropped while fn
+ * runs.
+ */
+static void worker_run_locked(struct wqi_worker *self, struct wq_work *work)
+{
+	struct wqi_pool *pool = self->pool;
+	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
+	wq_work_fn fn = work->wq_fn;
+	void *ctx = work->wq_ctx;
+	bool intensive = pwq->wq->flags & WQ_CPU_INTENSIVE;
+	uint64_t state;
+
+	worker_set_busy_locked(self, work, pwq);
+	wqi_yield_point();
+	/* ORD-PENDING (b): from here on the item is its function's. */
+	state = wqi_state_change(work, WQI_PENDING_ALL, 0);
+	self->current_color = wqi_state_color(state);
+
+	if (wqi_unlikely(state & WQI_LINKED))
+		wqi_flush_started_locked(self, work);
+	if (wqi_likely(!(state & WQI_CANCEL))) {
+		self->batch_items++;
+		wqi_count(&pool->nr_started, 1);
+		if (intensive)
+			wqi_worker_uncount_locked(self);
+		else
+			worker_fetch_help_locked(pool);
+		wqi_pool_unlock(pool);
+
+		wqi_yield_point();
+		fn(work, ctx);
+
+		wqi_pool_lock(pool);
+		if (wqi_unlikely(!self->counted))
+			worker_count_locked(self);
+	}
+
+	worker_clear_busy_locked(self);
+	if (wqi_unlikely(!cds_list_empty(&self->waiters)))
+		wqi_flush_finished_locked(self);
+	wqi_pwq_finish_locked(pwq, self->current_color, true);
+}
+
+static void worker_run_scheduled_locked(struct wqi_worker *self)
+{
+	struct wq_work *work;
+
+	while (!cds_list_empty(&self->scheduled)) {
+		work = wqi_link_work(self->scheduled.next);
+		wqi_work_unlist_locked(work);
+		worker_run_locked(self, work);
+	}
+}
+
+/* --- waiting for items ------------------------------------------------------------ */
+
+/*
+ * Wait a little for the inbox without sleeping, if that has paid lately and nobody
+ * else does.  After a batch from a producer in full flow the inbox is first left
+ * alone for a while: to take items one by one would move its line for each.
+ *
+ * Returns true if it is worth looking at the inbox.
+ */
+static bool worker_spin_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	uint64_t start, alone_ns = pool->lazy_ns, spin_ns = pool->spin_ns;
+	bool hit = false;
+	int i;
+
+	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
+	    !(spin_ns + alone_ns))
+		return false;
+	pool->spinning = true;
+	wqi_pool_unlock(pool);
+
+	start = wqi_now_ns();
+	while (alone_ns && wqi_now_ns() - start < alone_ns)
+		sched_yield();
+	do {
+		for (i = 0; i < 4 && !hit; i++) {
+			hit = !wqi_inbox_is_empty(&pool->inbox);
+			wqi_cpu_relax();
+		}
+	} while (!hit && wqi_now_ns() - start < alone_ns + spin_ns);
+
+	wqi_pool_lock(pool);
+	pool->spinning = false;
+	if (!hit) {
+		pool->spin_ns /= 2;
+		if (pool->spin_ns < SPIN_MIN_NS)
+			pool->spin_ns = 0;
+		pool->lazy_ns = 0;
+	} else if (pool->spin_ns < WQI_POOL_SPIN_MAX_NS) {
+		pool->spin_ns += pool->spin_ns / 2 + 500;
+	}
+	return hit || wqi_pool_has_work_locked(pool);
+}
+
+static void worker_become_running_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+
+	worker_count_locked(self);
+	worker_batch_begin_locked(self);
+	if (!pool->watched) {
+		pool->watched = true;
+		wqi_manager_request(pool);
+	}
+}
+
+/* Be idle.  True: there may be work; false: to end. */
+static bool worker_idle_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	uint64_t slept_ns;
+
+	worker_batch_end_locked(self);
+	wqi_store_seq_cst(&self->wake, 0);
+	self->idle_since_ns = wqi_now_ns();
+	self->idle = true;
+	cds_list_add(&self->idle_node, &pool->idle);
+	pool->nr_idle++;
+	wqi_worker_uncount_locked(self);
+	if (wqi_too_many_workers_locked(pool))
+		wqi_manager_request(pool);
+
+	wqi_pool_unlock(pool);
+	while (!wqi_load_seq_cst(&self->wake))
+		wqi_futex_wait(&self->wake, 0, WQI_NO_TIMEOUT);
+	wqi_pool_lock(pool);
+
+	cds_list_del(&self->idle_node);
+	self->idle = false;
+	pool->nr_idle--;
+	slept_ns = wqi_now_ns() - self->idle_since_ns;
+	if (slept_ns < WQI_POOL_SPIN_MAX_NS && pool->spin_ns < WQI_POOL_SPIN_MAX_NS / 2)
+		pool->spin_ns = pool->spin_ns ? 2 * pool->spin_ns : SPIN_START_NS;
+	return !self->retire;
+}
+
+/* --- waiting inside the library ------------------------------------------------------ */
+
+bool wqi_worker_wait_begin(void)
+{
+	struct wqi_worker *self = wqi_worker_self;
+	bool uncounted;
+
+	if (!self)
+		return false;
+	wqi_pool_lock(self->pool);
+	uncounted = self->counted;
+	if (uncounted)
+		wqi_worker_uncount_locked(self);
+	wqi_pool_unlock(self->pool);
+	return uncounted;
+}
+
+void wqi_worker_wait_end(bool uncounted)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	if (!uncounted)
+		return;
+	wqi_pool_lock(self->pool);
+	worker_count_locked(self);
+	wqi_pool_unlock(self->pool);
+}
+
+/* --- the thread ------------------------------------------------------------------------ */
+
+/* As near to the wanted priority as RLIMIT_NICE lets us come. */
+static void worker_set_nice(int nice)
+{
+	struct rlimit limit;
+
+	if (!nice || !setpriority(PRIO_PROCESS, 0, nice))
+		return;
+	if (!getrlimit(RLIMIT_NICE, &limit) && limit.rlim_cur > 20 && limit.rlim_cur <= 40)
+		setpriority(PRIO_PROCESS, 0, 20 - (int)limit.rlim_cur);
+}
+
+static void worker_set_name(const struct wqi_worker *self)
+{
+	const struct wqi_pool *pool = self->pool;
+	char name[40];
+
+	if (pool->cpu >= 0)
+		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, self->id,
+			 pool->nice < 0 ? "H" : "");
+	else
+		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, self->id);
+	name[15] = '\0';
+	prctl(PR_SET_NAME, name);
+}
+
+/* The thread's last act: the manager joins it and keeps the record for another. */
+static void worker_end_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+
+	pool->nr_workers--;
+	self->retire = false;
+	self->spare_next = pool->dead;
+	pool->dead = self;
+	/* A producer may have been told to wake us. */
+	wqi_pool_hand_over_locked(pool);
+	wqi_pool_unlock(pool);
+	wqi_manager_request(pool);
+}
+
+void *wqi_worker_main(void *arg)
+{
+	struct wqi_worker *self = arg;
+	struct wqi_pool *pool = self->pool;
+	struct wq_work *work;
+
+	wqi_worker_self = self;
+	worker_set_name(self);
+	worker_set_nice(pool->nice);
+
+	wqi_pool_lock(pool);
+	pool->nr_creating--;
+	pool->nr_workers++;
+	do {
+		worker_become_running_locked(self);
+		while (keep_working_locked(self)) {
+			work = worker_next_locked(self);
+			if (!work) {
+				if (!worker_spin_locked(self))
+					break;
+				worker_batch_begin_locked(self);
+				continue;
+			}
+			/* One idle worker in reserve, as long as there is work. */
+			if (wqi_unlikely(!pool->nr_idle && !pool->nr_creating))
+				wqi_manager_request(pool);
+			worker_run_locked(self, work);
+			worker_run_scheduled_locked(self);
+		}
+	} while (worker_idle_locked(self));
+	worker_end_locked(self);
+	return NULL;
+}
