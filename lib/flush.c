@@ -15,12 +15,10 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "spin.h"
 #include "worker.h"
 
 #include <wq/wq.h>
-
-/* About 4 µs: the item may be about to end, and waking up costs ten times that. */
-#define FLUSH_SPINS 160
 
 static void flush_wake(struct wqi_waiter *waiter)
 {
@@ -57,11 +55,17 @@ void wqi_flush_finished_locked(struct wqi_worker *worker)
 		flush_wake(waiter);
 }
 
-static void flush_wait(struct wqi_waiter *waiter)
+/* Pools live as long as the library: the pool's hint may be used outside its lock. */
+static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
 {
+	uint64_t start = wqi_now_ns(), ns = wqi_load_relaxed(&pool->flush_spin.ns);
 	bool uncounted = wqi_worker_wait_begin();
 
-	wqi_futex_wait_post(&waiter->done, wqi_cpus.nr_usable > 1 ? FLUSH_SPINS : 0);
+	if (wqi_cpus.nr_usable < 2)
+		ns = 0;
+	if (!wqi_spin_until(wqi_load_acquire(&waiter->done), start, ns))
+		wqi_futex_wait_post(&waiter->done);
+	wqi_spin_adapt(&pool->flush_spin, wqi_now_ns() - start);
 	wqi_worker_wait_end(uncounted);
 }
 
@@ -107,7 +111,7 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 	return flush_attach_running_locked(pool, waiter);
 }
 
-static int flush_attach(struct wqi_waiter *waiter, bool settled)
+static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool **in)
 {
 	unsigned token = wqi_rcu_read_lock();
 	struct wqi_pool *pool;
@@ -130,6 +134,7 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled)
 		wqi_pool_splice_locked(pool);
 		ret = flush_attach_locked(pool, pwq, waiter, settled);
 		wqi_pool_unlock(pool);
+		*in = pool;
 	} while (ret == -EAGAIN);
 	wqi_rcu_read_unlock(token);
 	return ret;
@@ -139,6 +144,7 @@ int wq_work_flush(struct wq_work *work)
 {
 	struct wqi_worker *self = wqi_worker_self;
 	struct wqi_waiter waiter = {.work = work};
+	struct wqi_pool *pool = NULL;
 	int ret;
 
 	if (!work || !(wqi_state(work) & WQI_INIT))
@@ -146,7 +152,7 @@ int wq_work_flush(struct wq_work *work)
 	if (self && self->current_work == work && self->current_fn == work->wq_fn)
 		return -EDEADLK;
 
-	ret = flush_attach(&waiter, false);
+	ret = flush_attach(&waiter, false, &pool);
 	if (ret == -EINPROGRESS) {
 		/*
 		 * Another thread is between claim and push; our caller may have
@@ -154,10 +160,10 @@ int wq_work_flush(struct wq_work *work)
 		 * through, and a claim that is on its way then came after us.
 		 */
 		wqi_rcu_synchronize();
-		ret = flush_attach(&waiter, true);
+		ret = flush_attach(&waiter, true, &pool);
 	}
 	if (ret == 1)
-		flush_wait(&waiter);
+		flush_wait(pool, &waiter);
 	return ret;
 }
 
@@ -166,18 +172,18 @@ void wqi_flush_running(struct wq_work *work)
 	struct wqi_waiter waiter = {.work = work};
 	unsigned token = wqi_rcu_read_lock();
 	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
+	struct wqi_pool *pool = NULL;
 	bool attached = false;
 
 	if (pwq) {
-		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
-
+		pool = wqi_load_acquire(&pwq->pool);
 		wqi_pool_lock(pool);
 		attached = flush_attach_running_locked(pool, &waiter);
 		wqi_pool_unlock(pool);
 	}
 	wqi_rcu_read_unlock(token);
 	if (attached)
-		flush_wait(&waiter);
+		flush_wait(pool, &waiter);
 }
 
 void wqi_queue_color_done(struct wq *wq, unsigned color)
@@ -192,14 +198,8 @@ void wqi_queue_color_done(struct wq *wq, unsigned color)
 static void flush_wait_event(struct wq *wq)
 {
 	uint32_t event = wqi_load_seq_cst(&wq->flush_event);
-	int spins;
 
 	wqi_unlock(&wq->mutex);
-	for (spins = wqi_cpus.nr_usable > 1 ? FLUSH_SPINS : 0; spins; spins--) {
-		if (wqi_load_acquire(&wq->flush_event) != event)
-			break;
-		wqi_cpu_relax();
-	}
 	while (wqi_load_acquire(&wq->flush_event) == event)
 		wqi_futex_wait(&wq->flush_event, event, WQI_NO_TIMEOUT);
 	wqi_lock(&wq->mutex);

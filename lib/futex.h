@@ -63,16 +63,11 @@ static inline void wqi_futex_post(uint32_t *word)
 		wqi_futex_wake(word, INT_MAX);
 }
 
-/* Spin a moment, then sleep, until *word is posted (acquire).  One waiter only. */
-static inline void wqi_futex_wait_post(uint32_t *word, unsigned spins)
+/* Sleep until *word is posted (acquire).  One waiter only. */
+static inline void wqi_futex_wait_post(uint32_t *word)
 {
 	uint32_t none = 0;
 
-	for (; spins; spins--) {
-		if (wqi_load_acquire(word))
-			return;
-		wqi_cpu_relax();
-	}
 	if (!wqi_cas(word, &none, 2))
 		return;
 	while (wqi_load_acquire(word) == 2)

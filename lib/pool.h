@@ -17,6 +17,7 @@
 #include "futex.h"
 #include "inbox.h"
 #include "lock.h"
+#include "spin.h"
 
 struct wqi_pwq;
 struct wqi_worker;
@@ -29,9 +30,6 @@ struct wqi_worker;
  */
 #define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker: ask the manager for one */
 #define WQI_KICK_NOBODY  ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
-
-/* How long spinning goes on, at most, before a worker sleeps. */
-#define WQI_POOL_SPIN_MAX_NS 50000u
 
 struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
@@ -53,7 +51,8 @@ struct wqi_pool {
 	unsigned nr_idle;              /* L */
 	unsigned nr_workers;           /* L */
 	unsigned nr_creating;          /* L: threads on their way */
-	unsigned spin_ns;              /* L: how long the next spin lasts */
+	struct wqi_spin idle_spin;     /* of workers that wait for items */
+	struct wqi_spin flush_spin;    /* of those who wait for an item to end */
 	unsigned lazy_ns;              /* L: how long to leave a busy inbox alone */
 	uint64_t item_ns;              /* L: what an item costs, from its run to the next */
 	uint64_t nr_started;           /* L+: items started */

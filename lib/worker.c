@@ -22,10 +22,6 @@
 /* Items between two readings of the clock. */
 #define BATCH_ITEMS 64u
 
-/* Spinning: where growing begins, and what is not worth spinning for. */
-#define SPIN_START_NS 5000u
-#define SPIN_MIN_NS   2000u
-
 __thread struct wqi_worker *wqi_worker_self;
 
 bool wqi_worker_serves(const struct wq *wq)
@@ -252,12 +248,11 @@ static void worker_run_scheduled_locked(struct wqi_worker *self)
 static bool worker_spin_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
-	uint64_t start, alone_ns = pool->lazy_ns, spin_ns = pool->spin_ns;
-	bool hit = false;
-	int i;
+	uint64_t start, alone_ns = pool->lazy_ns;
+	uint64_t ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
+	bool hit;
 
-	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
-	    !(spin_ns + alone_ns))
+	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 || !ns)
 		return false;
 	pool->spinning = true;
 	wqi_pool_unlock(pool);
@@ -265,23 +260,12 @@ static bool worker_spin_locked(struct wqi_worker *self)
 	start = wqi_now_ns();
 	while (alone_ns && wqi_now_ns() - start < alone_ns)
 		sched_yield();
-	do {
-		for (i = 0; i < 4 && !hit; i++) {
-			hit = !wqi_inbox_is_empty(&pool->inbox);
-			wqi_cpu_relax();
-		}
-	} while (!hit && wqi_now_ns() - start < alone_ns + spin_ns);
+	hit = wqi_spin_until(!wqi_inbox_is_empty(&pool->inbox), start, ns);
 
 	wqi_pool_lock(pool);
 	pool->spinning = false;
-	if (!hit) {
-		pool->spin_ns /= 2;
-		if (pool->spin_ns < SPIN_MIN_NS)
-			pool->spin_ns = 0;
+	if (!hit)
 		pool->lazy_ns = 0;
-	} else if (pool->spin_ns < WQI_POOL_SPIN_MAX_NS) {
-		pool->spin_ns += pool->spin_ns / 2 + 500;
-	}
 	return hit || wqi_pool_has_work_locked(pool);
 }
 
@@ -301,7 +285,6 @@ static void worker_become_running_locked(struct wqi_worker *self)
 static bool worker_idle_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
-	uint64_t slept_ns;
 
 	worker_batch_end_locked(self);
 	wqi_store_seq_cst(&self->wake, 0);
@@ -321,9 +304,7 @@ static bool worker_idle_locked(struct wqi_worker *self)
 	cds_list_del(&self->idle_node);
 	self->idle = false;
 	pool->nr_idle--;
-	slept_ns = wqi_now_ns() - self->idle_since_ns;
-	if (slept_ns < WQI_POOL_SPIN_MAX_NS && pool->spin_ns < WQI_POOL_SPIN_MAX_NS / 2)
-		pool->spin_ns = pool->spin_ns ? 2 * pool->spin_ns : SPIN_START_NS;
+	wqi_spin_adapt(&pool->idle_spin, wqi_now_ns() - self->idle_since_ns);
 	return !self->retire;
 }
 
