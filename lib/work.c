@@ -19,7 +19,7 @@
 
 void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx)
 {
-	work->wq_state = WQI_INIT;
+	work->wq_state = fn ? WQI_INIT : 0; /* without a function it is refused everywhere */
 	work->wq_fn = fn;
 	work->wq_ctx = ctx;
 	work->wq_link[0] = NULL;
