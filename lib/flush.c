@@ -188,17 +188,17 @@ void wqi_flush_running(struct wq_work *work)
 
 void wqi_queue_color_done(struct wq *wq, unsigned color)
 {
+	/* ORD-FLUSH (a) */
 	if (wqi_sub(&wq->nr_to_flush[color], 1) == 1) {
 		wqi_add(&wq->flush_event, 1);
 		wqi_futex_wake(&wq->flush_event, INT_MAX);
 	}
 }
 
-/* Sleep until a colour runs out; wq->mutex is dropped meanwhile. */
-static void flush_wait_event(struct wq *wq)
+/* Sleep while nothing happened since @event was read; wq->mutex is dropped meanwhile. */
+static void flush_wait_event(struct wq *wq, uint32_t event)
 {
-	uint32_t event = wqi_load_seq_cst(&wq->flush_event);
-
+	wqi_yield_point();
 	wqi_unlock(&wq->mutex);
 	while (wqi_load_acquire(&wq->flush_event) == event)
 		wqi_futex_wait(&wq->flush_event, event, WQI_NO_TIMEOUT);
@@ -271,22 +271,28 @@ static void flush_flip(struct wq *wq)
  * A flush owns the number color_seq had when it began, and ends when done_seq has
  * passed it.  Where all colours are taken it waits; whoever flips first then
  * flips for all who waited since before.
+ *
+ * ORD-FLUSH (b): flush_event is read, then the counts.  Partner (a), in
+ * wqi_queue_color_done(): the count falls to 0, then flush_event changes.
  */
 void wqi_queue_flush(struct wq *wq)
 {
 	bool uncounted = wqi_worker_wait_begin();
+	uint32_t event;
 	uint64_t mine;
 
 	wqi_lock(&wq->mutex);
 	mine = wq->color_seq;
-	while (wq->color_seq == mine && wq->color_seq - wq->done_seq >= WQI_NR_COLORS - 1) {
-		flush_wait_event(wq);
+	for (;;) {
+		event = wqi_load_seq_cst(&wq->flush_event);
 		flush_advance(wq);
+		if (wq->done_seq > mine)
+			break;
+		if (wq->color_seq == mine && wq->color_seq - wq->done_seq < WQI_NR_COLORS - 1)
+			flush_flip(wq);
+		else
+			flush_wait_event(wq, event);
 	}
-	if (wq->color_seq == mine)
-		flush_flip(wq);
-	for (flush_advance(wq); wq->done_seq <= mine; flush_advance(wq))
-		flush_wait_event(wq);
 	wqi_unlock(&wq->mutex);
 	wqi_worker_wait_end(uncounted);
 }

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The guarantees about queues and threads: G3, G6, G8, G10, G14. */
+#include "support.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+static void nop(struct wq_work *work, void *ctx)
+{
+}
+
+/* --- G3 ------------------------------------------------------------------------ */
+
+struct g3 {
+	struct wq *wq;
+	struct g3_item {
+		struct wq_work work;
+		struct g3 *g3;
+		unsigned long number;
+		unsigned thread;
+	} *items;
+	unsigned long per_thread, next, *order;
+};
+
+static void g3_fn(struct wq_work *work, void *ctx)
+{
+	struct g3_item *item = ctx;
+	struct g3 *g3 = item->g3;
+
+	g3->order[__atomic_fetch_add(&g3->next, 1, __ATOMIC_SEQ_CST)] =
+		(unsigned long)(item - g3->items);
+}
+
+static void g3_thread(void *ctx, unsigned index)
+{
+	struct g3 *g3 = ctx;
+	unsigned long i;
+
+	for (i = 0; i < g3->per_thread; i++)
+		wq_queue_on(g3->wq, &g3->items[index * g3->per_thread + i].work, usable_cpu(0));
+}
+
+/* Run items from @nr_threads threads and note in which order they start. */
+static void g3_run(struct g3 *g3, unsigned flags, int max_active, unsigned nr_threads)
+{
+	unsigned long i, nr;
+
+	g3->per_thread = scaled(40000);
+	nr = nr_threads * g3->per_thread;
+	g3->wq = wq_alloc("g3", flags, max_active);
+	g3->items = calloc(nr, sizeof(*g3->items));
+	g3->order = calloc(nr, sizeof(*g3->order));
+	g3->next = 0;
+	assert_non_null(g3->wq);
+	for (i = 0; i < nr; i++) {
+		g3->items[i].g3 = g3;
+		wq_work_init(&g3->items[i].work, g3_fn, &g3->items[i]);
+	}
+	run_threads(nr_threads, g3_thread, g3);
+	assert_int_equal(wq_destroy(g3->wq), 0);
+	assert_int_equal(g3->next, nr);
+}
+
+static void g3_end(struct g3 *g3)
+{
+	free(g3->items);
+	free(g3->order);
+}
+
+static void g3_check_order(unsigned flags, int max_active, unsigned nr_threads)
+{
+	unsigned long i, last[4] = {0};
+	bool begun[4] = {false};
+	struct g3 g3;
+
+	g3_run(&g3, flags, max_active, nr_threads);
+	for (i = 0; i < g3.next; i++) {
+		unsigned thread = (unsigned)(g3.order[i] / g3.per_thread);
+
+		assert_true(!begun[thread] || g3.order[i] > last[thread]);
+		begun[thread] = true;
+		last[thread] = g3.order[i];
+	}
+	g3_end(&g3);
+}
+
+static void g3_ordered_queue_keeps_the_order_of_acceptance(void **state)
+{
+	g3_check_order(WQ_ORDERED, 0, 1);
+	g3_check_order(WQ_ORDERED, 0, 3);
+	g3_check_order(WQ_ORDERED | WQ_HIGHPRI | WQ_CPU_INTENSIVE, 0, 2);
+}
+
+static void g3_percpu_pool_starts_items_in_order(void **state)
+{
+	g3_check_order(WQ_PERCPU, 0, 1);
+	g3_check_order(WQ_PERCPU, 0, 3);
+	g3_check_order(WQ_PERCPU, 1, 2);
+}
+
+/*
+ * How many later items passed an item: those with higher numbers that started
+ * before it.  Counted with a Fenwick tree, worst item reported.  The order noted
+ * is that in which the functions ran, so a worker that is preempted between start
+ * and note looks overtaken: the bound is on items of one batch that ran meanwhile,
+ * and only a free worker's choice counts.  One worker makes it exact.
+ */
+static void g3_unbound_queue_overtakes_boundedly(void **state)
+{
+	unsigned long i, j, passed, worst = 0;
+	unsigned long *tree;
+	struct g3 g3;
+
+	g3_run(&g3, 0, 1, 1);
+	tree = calloc(g3.next + 1, sizeof(*tree));
+	for (i = 0; i < g3.next; i++) {
+		passed = i;
+		for (j = g3.order[i] + 1; j; j -= j & -j)
+			passed -= tree[j];
+		if (passed > worst)
+			worst = passed;
+		for (j = g3.order[i] + 1; j <= g3.next; j += j & -j)
+			tree[j]++;
+	}
+	free(tree);
+	g3_end(&g3);
+	assert_true(worst <= 256);
+}
+
+struct order_probe {
+	struct wq_work work;
+	struct order_log *log;
+	unsigned id;
+};
+
+struct order_log {
+	unsigned ids[16], nr;
+};
+
+static void order_fn(struct wq_work *work, void *ctx)
+{
+	struct order_probe *probe = ctx;
+
+	probe->log->ids[__atomic_fetch_add(&probe->log->nr, 1, __ATOMIC_SEQ_CST)] = probe->id;
+}
+
+/* Cancelling, and queueing again, moves an item to the end; the rest stay in order. */
+static void g3_ordered_queue_keeps_order_around_a_cancelled_item(void **state)
+{
+	struct wq *wq = wq_alloc("ordered", WQ_ORDERED, 0);
+	struct order_log log = {.nr = 0};
+	struct order_probe probes[5];
+	static const unsigned expected[] = {0, 2, 3, 4, 1};
+	struct probe gate;
+	unsigned i;
+
+	probe_init_gate(&gate);
+	wq_queue(wq, &gate.work);
+	latch_wait(&gate.started, 1);
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		probes[i].log = &log;
+		probes[i].id = i;
+		wq_work_init(&probes[i].work, order_fn, &probes[i]);
+		assert_int_equal(wq_queue(wq, &probes[i].work), 1);
+	}
+	assert_int_equal(wq_work_cancel(&probes[1].work), 1);
+	assert_int_equal(wq_queue(wq, &probes[1].work), 1);
+	latch_post(&gate.open);
+	wq_destroy(wq);
+	assert_int_equal(log.nr, 5);
+	assert_memory_equal(log.ids, expected, sizeof(expected));
+}
+
+/* --- G6 ------------------------------------------------------------------------ */
+
+struct g6 {
+	struct wq_work work;
+	struct wq *wq;
+	unsigned long stop, runs, waited;
+};
+
+static void g6_fn(struct wq_work *work, void *ctx)
+{
+	struct g6 *g6 = ctx;
+
+	count_up(&g6->runs);
+	if (!count_get(&g6->stop))
+		wq_queue(g6->wq, work);
+}
+
+static void g6_waiter(void *ctx, unsigned index)
+{
+	struct g6 *g6 = ctx;
+	unsigned long i, rounds = scaled(400);
+
+	for (i = 0; i < rounds; i++) {
+		if (index & 1)
+			wq_flush(g6->wq);
+		else
+			wq_work_flush(&g6->work);
+		count_up(&g6->waited);
+	}
+}
+
+static void g6_flush_returns_though_items_requeue_themselves(void **state)
+{
+	static const unsigned flags[] = {0, WQ_PERCPU, WQ_ORDERED};
+	struct g6 g6;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		memset(&g6, 0, sizeof(g6));
+		g6.wq = wq_alloc("g6", flags[i], 0);
+		wq_work_init(&g6.work, g6_fn, &g6);
+		assert_int_equal(wq_queue(g6.wq, &g6.work), 1);
+		run_threads(4, g6_waiter, &g6);
+		assert_int_equal(g6.waited, 4 * scaled(400));
+		count_set(&g6.stop, 1);
+		assert_int_equal(wq_destroy(g6.wq), 0);
+	}
+}
+
+static void g6_flush_waits_for_all_accepted_before(void **state)
+{
+	unsigned long round, rounds = scaled(300);
+	static const unsigned flags[] = {0, WQ_PERCPU, WQ_ORDERED, WQ_PERCPU | WQ_HIGHPRI};
+	struct probe probes[40];
+	unsigned i;
+
+	for (round = 0; round < rounds; round++) {
+		struct wq *wq = wq_alloc("g6", flags[round % ARRAY_SIZE(flags)], round % 5);
+
+		if (!wq)
+			wq = wq_alloc("g6", flags[round % ARRAY_SIZE(flags)], 1);
+		for (i = 0; i < ARRAY_SIZE(probes); i++) {
+			probe_init(&probes[i]);
+			wq_queue_on(wq, &probes[i].work, usable_cpu(i & 1 ? 1 : 0) < 0 ?
+							 0 : usable_cpu(i & 1 ? 1 : 0));
+		}
+		assert_int_equal(wq_flush(wq), 0);
+		for (i = 0; i < ARRAY_SIZE(probes); i++)
+			assert_int_equal(count_get(&probes[i].runs), 1);
+		assert_int_equal(wq_destroy(wq), 0);
+	}
+}
+
+struct g6_crowd {
+	struct wq *wq;
+	unsigned long done, wrong;
+};
+
+/* More flushes at once than there are colours. */
+static void g6_crowd_thread(void *ctx, unsigned index)
+{
+	struct g6_crowd *crowd = ctx;
+	unsigned long i, rounds = scaled(300);
+	struct probe probe;
+
+	for (i = 0; i < rounds; i++) {
+		probe_init(&probe);
+		wq_queue(crowd->wq, &probe.work);
+		wq_flush(crowd->wq);
+		if (count_get(&probe.runs) != 1)
+			count_up(&crowd->wrong);
+		wq_work_cancel_sync(&probe.work);
+	}
+	count_up(&crowd->done);
+}
+
+static void g6_more_flushers_than_colours_all_return(void **state)
+{
+	struct g6_crowd crowd = {.wq = wq_alloc("g6", 0, 0)};
+
+	run_threads(16, g6_crowd_thread, &crowd);
+	assert_int_equal(crowd.done, 16);
+	assert_int_equal(crowd.wrong, 0);
+	wq_destroy(crowd.wq);
+}
+
+/* --- G8 ------------------------------------------------------------------------ */
+
+struct g8 {
+	struct wq_work works[24];
+	unsigned long active, most, limit, runs;
+	struct latch started, open;
+};
+
+static void g8_fn(struct wq_work *work, void *ctx)
+{
+	struct g8 *g8 = ctx;
+	unsigned long now = count_up(&g8->active), most = count_get(&g8->most);
+
+	while (now > most && !__atomic_compare_exchange_n(&g8->most, &most, now, false,
+							  __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+	count_up(&g8->runs);
+	latch_post(&g8->started);
+	latch_wait(&g8->open, 1);
+	count_add(&g8->active, -1);
+}
+
+static void g8_check(unsigned flags, int max_active)
+{
+	struct wq *wq = wq_alloc("g8", flags, max_active);
+	struct g8 g8 = {.limit = (unsigned long)max_active};
+	unsigned i;
+
+	latch_init(&g8.started);
+	latch_init(&g8.open);
+	for (i = 0; i < ARRAY_SIZE(g8.works); i++) {
+		wq_work_init(&g8.works[i], g8_fn, &g8);
+		wq_queue_on(wq, &g8.works[i], usable_cpu(0));
+	}
+	/* All that may be active get there, though each waits for the gate. */
+	latch_wait(&g8.started, g8.limit);
+	assert_int_equal(count_get(&g8.runs), g8.limit);
+	latch_post(&g8.open);
+	wq_destroy(wq);
+	assert_int_equal(g8.runs, ARRAY_SIZE(g8.works));
+	assert_int_equal(g8.most, g8.limit);
+}
+
+static void g8_no_more_than_max_active_items_are_active(void **state)
+{
+	g8_check(0, 1);
+	g8_check(0, 2);
+	g8_check(0, 3);
+	g8_check(WQ_PERCPU, 1);
+	g8_check(WQ_PERCPU, 3);
+	g8_check(WQ_PERCPU | WQ_CPU_INTENSIVE, 4);
+	g8_check(WQ_ORDERED, 1);
+}
+
+struct g8_storm {
+	struct wq *wq;
+	struct wq_work works[64];
+	unsigned long active, over, limit, stop, runs;
+};
+
+static void g8_storm_fn(struct wq_work *work, void *ctx)
+{
+	struct g8_storm *storm = ctx;
+
+	if (count_up(&storm->active) > storm->limit)
+		count_up(&storm->over);
+	count_up(&storm->runs);
+	sched_yield();
+	count_add(&storm->active, -1);
+}
+
+static void g8_storm_thread(void *ctx, unsigned index)
+{
+	struct g8_storm *storm = ctx;
+	uint64_t rng = test_seed() + index;
+	unsigned long i, rounds = scaled(30000);
+
+	for (i = 0; i < rounds; i++) {
+		struct wq_work *work = &storm->works[random_next(&rng) % ARRAY_SIZE(storm->works)];
+
+		if (random_next(&rng) % 8)
+			wq_queue(storm->wq, work);
+		else
+			wq_work_cancel(work);
+		if (index == 0 && i % 64 == 0)
+			wq_set_max_active(storm->wq, 1 + (int)(random_next(&rng) % storm->limit));
+	}
+}
+
+static void g8_limit_holds_while_items_are_cancelled_and_it_changes(void **state)
+{
+	static struct g8_storm storm;
+	unsigned i;
+
+	memset(&storm, 0, sizeof(storm));
+	storm.limit = 3;
+	storm.wq = wq_alloc("g8", WQ_CPU_INTENSIVE, 3);
+	for (i = 0; i < ARRAY_SIZE(storm.works); i++)
+		wq_work_init(&storm.works[i], g8_storm_fn, &storm);
+	run_threads(3, g8_storm_thread, &storm);
+	wq_destroy(storm.wq);
+	assert_int_equal(storm.over, 0);
+	assert_true(storm.runs > 0);
+}
+
+/* --- G10 ----------------------------------------------------------------------- */
+
+struct g10 {
+	struct wq_work work;
+	sigset_t mask;
+};
+
+static void g10_fn(struct wq_work *work, void *ctx)
+{
+	struct g10 *g10 = ctx;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &g10->mask);
+}
+
+static pthread_t g10_main;
+static unsigned long g10_handled, g10_elsewhere;
+
+static void g10_handler(int sig)
+{
+	if (pthread_equal(pthread_self(), g10_main))
+		count_up(&g10_handled);
+	else
+		count_up(&g10_elsewhere);
+}
+
+static void g10_workers_block_the_applications_signals(void **state)
+{
+	static const int open[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+	struct wq *queues[] = {wq_alloc("q", 0, 0), wq_alloc("q", WQ_PERCPU, 0),
+			       wq_alloc("q", WQ_HIGHPRI, 0)};
+	struct g10 g10;
+	unsigned q, i;
+	int sig;
+
+	for (q = 0; q < ARRAY_SIZE(queues); q++) {
+		wq_work_init(&g10.work, g10_fn, &g10);
+		wq_queue(queues[q], &g10.work);
+		wq_work_flush(&g10.work);
+		for (i = 0; i < ARRAY_SIZE(open); i++)
+			assert_int_equal(sigismember(&g10.mask, open[i]), 0);
+		for (sig = 1; sig < SIGRTMAX; sig++) {
+			bool is_open = sig == SIGKILL || sig == SIGSTOP || (sig > 31 && sig < SIGRTMIN);
+
+			for (i = 0; i < ARRAY_SIZE(open); i++)
+				is_open = is_open || sig == open[i];
+			if (!is_open)
+				assert_int_equal(sigismember(&g10.mask, sig), 1);
+		}
+		wq_destroy(queues[q]);
+	}
+}
+
+static void g10_no_handler_runs_on_a_worker(void **state)
+{
+	struct sigaction action = {.sa_handler = g10_handler}, before;
+	unsigned long i, nr = scaled(2000);
+
+	g10_main = pthread_self();
+	sigaction(SIGUSR1, &action, &before);
+	for (i = 1; i <= nr; i++) {
+		struct wq_work work = WQ_WORK_INIT(nop, NULL);
+
+		wq_schedule(&work);
+		kill(getpid(), SIGUSR1);
+		wq_work_flush(&work);
+		while (count_get(&g10_handled) < i)
+			sched_yield();
+	}
+	sigaction(SIGUSR1, &before, NULL);
+	assert_int_equal(g10_elsewhere, 0);
+}
+
+/* --- G14 ----------------------------------------------------------------------- */
+
+/* Context switches of all of the process's threads but the calling one. */
+static unsigned long switches_of_others(void)
+{
+	unsigned long sum = 0, n;
+	struct dirent *entry;
+	char path[300], line[200];
+	DIR *dir = opendir("/proc/self/task");
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		FILE *file;
+
+		if (entry->d_name[0] == '.' || atoi(entry->d_name) == getpid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		file = fopen(path, "r");
+		while (file && fgets(line, sizeof(line), file))
+			if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1 ||
+			    sscanf(line, "nonvoluntary_ctxt_switches: %lu", &n) == 1)
+				sum += n;
+		if (file)
+			fclose(file);
+	}
+	closedir(dir);
+	return sum;
+}
+
+static void pass_time(long ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&ts, NULL);
+}
+
+/*
+ * Time is the subject here: after the last item the library comes to rest (its
+ * looks after a busy pool end within milliseconds), and then nothing moves.  The
+ * coming to rest may take as long as it takes; the rest must then last.
+ */
+static void g14_idle_library_does_not_wake_up(void **state)
+{
+	struct wq *queues[] = {wq_alloc("q", 0, 0), wq_alloc("q", WQ_PERCPU, 0),
+			       wq_alloc("q", WQ_HIGHPRI, 0)};
+	unsigned long before, after;
+	struct probe probe;
+	unsigned q;
+
+	for (q = 0; q < ARRAY_SIZE(queues); q++) {
+		probe_init(&probe);
+		wq_queue(queues[q], &probe.work);
+		wq_work_flush(&probe.work);
+	}
+	after = switches_of_others();
+	do {
+		before = after;
+		pass_time(50);
+		after = switches_of_others();
+	} while (before != after);
+	pass_time(1000);
+	assert_int_equal(switches_of_others(), after);
+	for (q = 0; q < ARRAY_SIZE(queues); q++)
+		wq_destroy(queues[q]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(g3_ordered_queue_keeps_the_order_of_acceptance),
+		cmocka_unit_test(g3_percpu_pool_starts_items_in_order),
+		cmocka_unit_test(g3_unbound_queue_overtakes_boundedly),
+		cmocka_unit_test(g3_ordered_queue_keeps_order_around_a_cancelled_item),
+		cmocka_unit_test(g6_flush_returns_though_items_requeue_themselves),
+		cmocka_unit_test(g6_flush_waits_for_all_accepted_before),
+		cmocka_unit_test(g6_more_flushers_than_colours_all_return),
+		cmocka_unit_test(g8_no_more_than_max_active_items_are_active),
+		cmocka_unit_test(g8_limit_holds_while_items_are_cancelled_and_it_changes),
+		cmocka_unit_test(g10_workers_block_the_applications_signals),
+		cmocka_unit_test(g10_no_handler_runs_on_a_worker),
+		cmocka_unit_test(g14_idle_library_does_not_wake_up),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
