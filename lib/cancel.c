@@ -5,7 +5,6 @@
 #include <errno.h>
 
 #include "flush.h"
-#include "ids.h"
 #include "lock.h"
 #include "pwq.h"
 #include "queue.h"
@@ -37,7 +36,7 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
 		return cancel_mark(work, state);
 
 	wqi_work_unlist_locked(work);
-	state = wqi_state_change(work, WQI_PENDING_ALL, 0);
+	state = wqi_pool_unclaim_locked(pool, work);
 	/* The item may be queued again from here on: only its address is used. */
 	if (state & WQI_LINKED)
 		wqi_flush_cancelled_locked(pool, work);
@@ -66,10 +65,9 @@ static int cancel_pending(struct wq_work *work)
 		} else if (state & WQI_TRANSIT || wqi_locks_held) {
 			ret = cancel_mark(work, state);
 		} else {
-			pwq = wqi_ids_get(wqi_state_id(state));
+			pwq = wqi_pwq_of_state(state, &pool);
 			if (!pwq)
 				continue;
-			pool = wqi_load_acquire(&pwq->pool);
 			wqi_pool_lock(pool);
 			wqi_pool_splice_locked(pool);
 			ret = cancel_locked(pool, pwq, work);

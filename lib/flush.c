@@ -11,7 +11,6 @@
 
 #include <errno.h>
 
-#include "ids.h"
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
@@ -122,14 +121,13 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 		uint64_t state = wqi_state(waiter->work);
 
 		ret = 0;
-		pwq = wqi_ids_get(wqi_state_id(state));
+		pwq = wqi_pwq_of_state(state, &pool);
 		if (!pwq) {
 			/* A queue that is gone, so it does not run; or it moved on. */
 			if (wqi_state(waiter->work) != state)
 				ret = -EAGAIN;
 			continue;
 		}
-		pool = wqi_load_acquire(&pwq->pool);
 		wqi_pool_lock(pool);
 		wqi_pool_splice_locked(pool);
 		ret = flush_attach_locked(pool, pwq, waiter, settled);
@@ -171,12 +169,10 @@ void wqi_flush_running(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
 	unsigned token = wqi_rcu_read_lock();
-	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
-	struct wqi_pool *pool = NULL;
+	struct wqi_pool *pool;
 	bool attached = false;
 
-	if (pwq) {
-		pool = wqi_load_acquire(&pwq->pool);
+	if (wqi_pwq_of_state(wqi_state(work), &pool)) {
 		wqi_pool_lock(pool);
 		attached = flush_attach_running_locked(pool, &waiter);
 		wqi_pool_unlock(pool);

@@ -118,7 +118,7 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
-			wqi_state_change(work, WQI_PENDING_ALL, 0);
+			wqi_pool_unclaim_locked(pool, work);
 			continue;
 		}
 		if (wqi_state_id(state) != id) {
@@ -217,6 +217,19 @@ struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const str
 		if (worker->current_work == work && worker->current_fn == work->wq_fn)
 			return worker;
 	return NULL;
+}
+
+uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
+{
+	struct wqi_worker *worker = wqi_pool_find_running_locked(pool, work);
+	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
+
+	do {
+		new = old & ~WQI_PENDING_ALL;
+		if (worker)
+			new = (new & ~WQI_ID_MASK) | (uint64_t)worker->current_pwq->id << WQI_ID_SHIFT;
+	} while (!wqi_cas(&work->wq_state, &old, new));
+	return old;
 }
 
 struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_work *work)

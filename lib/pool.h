@@ -138,6 +138,14 @@ void wqi_pool_hand_over_locked(struct wqi_pool *pool);
 struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work);
 
 /*
+ * End a claim without a run: the item's word becomes idle.  Returns the state
+ * before.  Where the item is still running, the word goes back to naming the pwq
+ * of that run: the one it was queued on in between may go away before the run
+ * ends, and the next claim has to find the run (G2).
+ */
+uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work);
+
+/*
  * The pwq on which @work is running in @pool, or NULL.  Lock-free.  Inside a
  * read-side section; the caller holds @work's PENDING (so that it can't start
  * anew), or takes the answer as a snapshot.  ORD-RUNNING (b).

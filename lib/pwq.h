@@ -9,6 +9,7 @@
 #ifndef WQI_PWQ_H
 #define WQI_PWQ_H
 
+#include "ids.h"
 #include "item.h"
 #include "pool.h"
 
@@ -27,6 +28,19 @@ struct wqi_pwq {
 	uint64_t nr_accepted;                /* L: items ever spliced */
 	uint32_t nr_in_flight[WQI_NR_COLORS]; /* L: accepted and not finished */
 };
+
+/*
+ * The pwq that an item's state names, and its pool, inside a read-side section.
+ * NULL: the queue is gone, or its number stands for a pwq of another queue that
+ * nothing was ever queued on; either way the item is not in it.
+ */
+static inline struct wqi_pwq *wqi_pwq_of_state(uint64_t state, struct wqi_pool **pool)
+{
+	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(state));
+
+	*pool = pwq ? wqi_load_acquire(&pwq->pool) : NULL;
+	return *pool ? pwq : NULL;
+}
 
 /* Fill in a zeroed pwq.  Any number of threads at once; AS-safe. */
 void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi_pool *pool);

@@ -8,7 +8,6 @@
 #include <errno.h>
 
 #include "cpu.h"
-#include "ids.h"
 #include "pool.h"
 #include "pwq.h"
 #include "queue.h"
@@ -33,7 +32,7 @@ bool wq_work_pending(const struct wq_work *work)
 
 unsigned wq_work_busy(const struct wq_work *work)
 {
-	struct wqi_pwq *pwq;
+	struct wqi_pool *pool;
 	unsigned token, busy = 0;
 	uint64_t state;
 
@@ -47,8 +46,7 @@ unsigned wq_work_busy(const struct wq_work *work)
 		busy |= WQ_BUSY_CANCELING;
 	if (state & WQI_DEPTH_MASK)
 		busy |= WQ_BUSY_DISABLED;
-	pwq = wqi_ids_get(wqi_state_id(state));
-	if (pwq && wqi_pool_running_pwq_rcu(wqi_load_acquire(&pwq->pool), work))
+	if (wqi_pwq_of_state(state, &pool) && wqi_pool_running_pwq_rcu(pool, work))
 		busy |= WQ_BUSY_RUNNING;
 	wqi_rcu_read_unlock(token);
 	return busy;
@@ -61,14 +59,14 @@ unsigned wq_work_busy(const struct wq_work *work)
  *
  * Returns the pwq to push to, or NULL if the item was cancelled meanwhile.
  */
-static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *last,
+static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pool *last,
 				       struct wqi_pwq *pwq)
 {
 	struct wqi_pwq *running;
 	uint64_t old, new;
 
 	wqi_yield_point();
-	running = wqi_pool_running_pwq_rcu(wqi_load_acquire(&last->pool), work);
+	running = wqi_pool_running_pwq_rcu(last, work);
 	if (running)
 		pwq = running;
 
@@ -98,7 +96,7 @@ static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *p
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
 			 (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
-	struct wqi_pwq *last;
+	struct wqi_pool *last;
 
 	do {
 		if (wqi_unlikely(!(old & WQI_INIT)))
@@ -116,8 +114,8 @@ static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *p
 		new = (old & ~WQI_ID_MASK) | fresh;
 		if (wqi_state_id(old) == pwq->id)
 			continue;
-		last = wqi_ids_get(wqi_state_id(old));
-		if (last && wqi_load_acquire(&last->pool) == pwq->pool)
+		wqi_pwq_of_state(old, &last);
+		if (last == pwq->pool)
 			last = NULL;
 		if (last)
 			new = old | WQI_PENDING | WQI_TRANSIT;

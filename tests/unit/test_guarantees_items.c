@@ -160,6 +160,36 @@ static void g2_item_running_elsewhere_is_accepted_where_it_runs(void **state)
 	}
 }
 
+/*
+ * Queued on a second queue while it runs, cancelled there, and that queue ended:
+ * the run that goes on must still be found, also by a queue that got the ended
+ * one's place.
+ */
+static void g2_running_item_is_found_after_its_last_queue_ended(void **state)
+{
+	struct wq *first = wq_alloc("first", WQ_PERCPU, 0), *second, *third;
+	struct probe probe;
+	int cpu = usable_cpu(0);
+
+	probe_init_gate(&probe);
+	wq_queue_on(first, &probe.work, cpu);
+	latch_wait(&probe.started, 1);
+	second = wq_alloc("second", WQ_PERCPU, 0);
+	assert_int_equal(wq_queue_on(second, &probe.work, cpu), 1);
+	assert_int_equal(wq_work_cancel(&probe.work), 1);
+	assert_int_equal(wq_destroy(second), 0);
+	third = wq_alloc("third", WQ_PERCPU | WQ_HIGHPRI, 0);
+	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_RUNNING);
+	assert_int_equal(wq_queue_on(third, &probe.work, cpu), 1);
+	assert_int_equal(wq_flush(third), 0);
+	assert_int_equal(count_get(&probe.runs), 1);
+	latch_post(&probe.open);
+	assert_int_equal(wq_work_flush(&probe.work), 1);
+	assert_int_equal(probe.runs, 2);
+	wq_destroy(first);
+	wq_destroy(third);
+}
+
 /* --- G4 ------------------------------------------------------------------------ */
 
 struct g4 {
@@ -349,6 +379,7 @@ int main(void)
 		cmocka_unit_test(g1_each_acceptance_is_one_run_or_one_cancellation),
 		cmocka_unit_test(g2_an_item_never_runs_twice_at_once),
 		cmocka_unit_test(g2_item_running_elsewhere_is_accepted_where_it_runs),
+		cmocka_unit_test(g2_running_item_is_found_after_its_last_queue_ended),
 		cmocka_unit_test(g4_run_sees_what_was_written_before_queueing),
 		cmocka_unit_test(g5_item_may_be_freed_by_its_function),
 		cmocka_unit_test(g5_item_may_hand_itself_on),
