@@ -26,7 +26,7 @@ struct storm {
 	struct storm_item items[NR_ITEMS];
 	uint64_t end_ns;
 	unsigned long wrong, ops;
-	bool requeue;
+	unsigned long requeue;
 };
 
 static uint64_t now_ns(void)
@@ -65,7 +65,7 @@ static void storm_fn(struct wq_work *work, void *ctx)
 	r = random_next(&item->rng);
 	if (r % 8 == 0)
 		sched_yield();
-	if (storm->requeue && r >> 8 & 1)
+	if (count_get(&storm->requeue) && r >> 8 & 1)
 		storm_queue(storm, storm->queues[(r >> 16) % NR_QUEUES], item, r >> 32);
 	if (r % 64 == 1 && wq_work_cancel(work) == 1)
 		count_up(&item->cancelled);
@@ -154,7 +154,7 @@ static void storm_run(bool requeue, unsigned one_in)
 	wqi_test_yields(test_seed(), one_in);
 	storm.end_ns = storm_end();
 	run_threads(4, storm_thread, &storm);
-	storm.requeue = false;
+	count_set(&storm.requeue, 0);
 	for (i = 0; i < NR_ITEMS; i++) {
 		struct storm_item *item = &storm.items[i];
 

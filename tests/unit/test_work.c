@@ -95,7 +95,7 @@ static void busy_tells_running_and_pending(void **state)
 	assert_int_equal(wq_queue(wq, &probe.work), 0);
 	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_RUNNING | WQ_BUSY_PENDING);
 	latch_post(&probe.open);
-	assert_int_equal(wq_work_flush(&probe.work), 1);
+	wq_work_flush(&probe.work);
 	assert_int_equal(probe.runs, 2);
 	assert_int_equal(wq_work_busy(&probe.work), 0);
 }
@@ -246,7 +246,7 @@ static void cancel_sync_of_itself_cancels_and_answers_edeadlk(void **state)
 
 	wq_work_init(&self.work, self_call_fn, &self);
 	wq_queue(wq, &self.work);
-	assert_int_equal(wq_work_flush(&self.work), 1);
+	wq_work_flush(&self.work);
 	assert_int_equal(self.ret, -EDEADLK);
 	assert_int_equal(self.requeue, 1);
 	assert_int_equal(self.runs, 1);
