@@ -2,6 +2,7 @@
 /* The item's calls, one by one, bad input included. */
 #include "support.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -156,8 +157,8 @@ static void open_gate(void *ctx, unsigned index)
 {
 	struct probe *probe = ctx;
 
-	/* The canceller is in its call, or about to be: its depth shows. */
-	while (!(wq_work_busy(&probe->work) & WQ_BUSY_DISABLED))
+	/* A canceller is in its call, and has taken back what was pending. */
+	while (wq_work_busy(&probe->work) != (WQ_BUSY_RUNNING | WQ_BUSY_DISABLED))
 		sched_yield();
 	latch_post(&probe->open);
 }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The pools that are compared: libwq and the naive one. */
+#include "bench.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+static void must(bool ok, const char *what)
+{
+	if (!ok) {
+		fprintf(stderr, "wq-bench: %s failed\n", what);
+		exit(1);
+	}
+}
+
+/* --- libwq ------------------------------------------------------------------------- */
+
+static struct wq *wq_plain, *wq_serial;
+
+static void bench_wq_start(void)
+{
+	wq_plain = wq_alloc("bench", 0, 0);
+	wq_serial = wq_alloc("bench-serial", WQ_ORDERED, 0);
+	must(wq_plain && wq_serial, "wq_alloc");
+}
+
+static void bench_wq_stop(void)
+{
+	must(!wq_destroy(wq_plain) && !wq_destroy(wq_serial), "wq_destroy");
+}
+
+static void bench_wq_fn(struct wq_work *work, void *ctx)
+{
+	struct bench_item *item = ctx;
+
+	(void)work;
+	item->fn(item);
+}
+
+static void bench_wq_init(struct bench_item *item, void (*fn)(struct bench_item *item))
+{
+	item->fn = fn;
+	wq_work_init(&item->work, bench_wq_fn, item);
+}
+
+static void bench_wq_queue(struct bench_item *item)
+{
+	must(wq_queue(wq_plain, &item->work) == 1, "wq_queue");
+}
+
+static void bench_wq_queue_serial(struct bench_item *item)
+{
+	must(wq_queue(wq_serial, &item->work) == 1, "wq_queue");
+}
+
+static void bench_wq_queue_and_wait(struct bench_item *item)
+{
+	bench_wq_queue(item);
+	must(wq_work_flush(&item->work) >= 0, "wq_work_flush");
+}
+
+const struct bench_peer bench_peer_wq = {
+	.name = "libwq",
+	.start = bench_wq_start,
+	.stop = bench_wq_stop,
+	.init = bench_wq_init,
+	.queue = bench_wq_queue,
+	.queue_serial = bench_wq_queue_serial,
+	.queue_and_wait = bench_wq_queue_and_wait,
+};
+
+/* --- naive --------------------------------------------------------------------------- */
+
+static struct naive_pool *naive_plain, *naive_serial;
+
+static void bench_naive_start(void)
+{
+	cpu_set_t cpus;
+
+	must(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity");
+	naive_plain = naive_start((unsigned)CPU_COUNT(&cpus));
+	naive_serial = naive_start(1);
+}
+
+static void bench_naive_stop(void)
+{
+	naive_stop(naive_plain);
+	naive_stop(naive_serial);
+}
+
+static void bench_naive_fn(struct naive_item *naive)
+{
+	struct bench_item *item = (struct bench_item *)(void *)naive;
+
+	item->fn(item);
+}
+
+static void bench_naive_init(struct bench_item *item, void (*fn)(struct bench_item *item))
+{
+	item->fn = fn;
+	item->naive.fn = bench_naive_fn;
+	item->naive.notify = item->naive.done = false;
+}
+
+static void bench_naive_queue(struct bench_item *item)
+{
+	naive_queue(naive_plain, &item->naive);
+}
+
+static void bench_naive_queue_serial(struct bench_item *item)
+{
+	naive_queue(naive_serial, &item->naive);
+}
+
+static void bench_naive_queue_and_wait(struct bench_item *item)
+{
+	item->naive.notify = true;
+	naive_queue(naive_plain, &item->naive);
+	naive_wait(naive_plain, &item->naive);
+}
+
+const struct bench_peer bench_peer_naive = {
+	.name = "naive",
+	.start = bench_naive_start,
+	.stop = bench_naive_stop,
+	.init = bench_naive_init,
+	.queue = bench_naive_queue,
+	.queue_serial = bench_naive_queue_serial,
+	.queue_and_wait = bench_naive_queue_and_wait,
+};
