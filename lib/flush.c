@@ -54,13 +54,16 @@ void wqi_flush_finished_locked(struct wqi_worker *worker)
 		flush_wake(waiter);
 }
 
-/* Pools live as long as the library: the pool's hint may be used outside its lock. */
+/*
+ * Where the worker still has to wake up, sleeping at once lets it have this CPU.
+ * Pools live as long as the library: the pool's hint may be used outside its lock.
+ */
 static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
 {
 	uint64_t start = wqi_now_ns(), ns = wqi_load_relaxed(&pool->flush_spin.ns);
 	bool uncounted = wqi_worker_wait_begin();
 
-	if (wqi_cpus.nr_usable < 2)
+	if (wqi_cpus.nr_usable < 2 || !waiter->awake)
 		ns = 0;
 	if (!wqi_spin_until(wqi_load_acquire(&waiter->done), start, ns))
 		wqi_futex_wait_post(&waiter->done);
@@ -96,6 +99,7 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 
 	if (wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
 		return -EAGAIN;
+	waiter->awake = pool->nr_running;
 	if (state & WQI_PENDING) {
 		if (!(state & WQI_TRANSIT) && wqi_work_is_listed_locked(work)) {
 			if (flush_is_behind_self(pwq))

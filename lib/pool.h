@@ -34,6 +34,7 @@ struct wqi_worker;
 struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
 	struct wq_work *work;      /* I */
+	bool awake;                /* I: a worker was running when the wait began */
 	uint32_t done;             /* A, release/acquire: futex word */
 };
 
