@@ -31,7 +31,8 @@ static void usage(FILE *to)
 	unsigned i;
 
 	fprintf(to,
-		"usage: wq-bench [--quick] [--rounds N] [--workload NAME] [--peer NAME] [--json FILE]\n"
+		"usage: wq-bench [--quick] [--rounds N] [--workload NAME] [--peer NAME] [--json "
+		"FILE]\n"
 		"  --quick     fewer items and 3 rounds: about a minute\n"
 		"  --rounds N  1 to %u, default 5\n"
 		"  --json FILE one line of JSON a run is added to FILE; - is standard output\n"
@@ -150,8 +151,8 @@ static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
 	fprintf(json,
 		"{\"workload\":\"%s\",\"unit\":\"%s\",\"peer\":\"%s\",\"round\":%u,\"value\":%.2f,"
 		"\"line_ns_before\":%.0f,\"line_ns_after\":%.0f,\"state\":\"%s\"}\n",
-		bench_workloads[w].name, bench_workloads[w].unit, peers[p]->name, round, value, before,
-		after, distance(before, after));
+		bench_workloads[w].name, bench_workloads[w].unit, peers[p]->name, round, value,
+		before, after, distance(before, after));
 	fflush(json);
 }
 

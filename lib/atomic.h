@@ -19,17 +19,17 @@
 #define wqi_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define wqi_store_seq_cst(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
 
-#define wqi_xchg(p, v)   __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
-#define wqi_add(p, v)    __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
-#define wqi_sub(p, v)    __atomic_fetch_sub((p), (v), __ATOMIC_SEQ_CST)
+#define wqi_xchg(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+#define wqi_add(p, v)  __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#define wqi_sub(p, v)  __atomic_fetch_sub((p), (v), __ATOMIC_SEQ_CST)
 /* On failure *old holds what was read, with acquire ordering. */
 #define wqi_cas(p, old, v)                                                                         \
 	__atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
 
-#define wqi_likely(x)   __builtin_expect(!!(x), 1)
+#define wqi_likely(x)	__builtin_expect(!!(x), 1)
 #define wqi_unlikely(x) __builtin_expect(!!(x), 0)
 
-#define WQI_CACHE_LINE    64
+#define WQI_CACHE_LINE	  64
 #define WQI_CACHE_ALIGNED __attribute__((aligned(WQI_CACHE_LINE)))
 
 /* Add to a counter that only one thread at a time writes and others may read. */

@@ -12,10 +12,10 @@
 #include <sys/rseq.h>
 
 struct wqi_cpus {
-	unsigned nr;       /* I: one more than the highest CPU number that can exist */
+	unsigned nr;	    /* I: one more than the highest CPU number that can exist */
 	unsigned nr_usable; /* I */
-	size_t mask_bytes; /* I */
-	cpu_set_t *mask;   /* I: CPUs that the process may use, as read at the start */
+	size_t mask_bytes;  /* I */
+	cpu_set_t *mask;    /* I: CPUs that the process may use, as read at the start */
 };
 
 extern struct wqi_cpus wqi_cpus;

@@ -29,7 +29,7 @@ void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *w
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe(waiter, next, &worker->pool->waiters, node) {
+	cds_list_for_each_entry_safe (waiter, next, &worker->pool->waiters, node) {
 		if (waiter->work != work)
 			continue;
 		cds_list_del(&waiter->node);
@@ -41,7 +41,7 @@ void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *wor
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe(waiter, next, &pool->waiters, node)
+	cds_list_for_each_entry_safe (waiter, next, &pool->waiters, node)
 		if (waiter->work == work)
 			flush_wake(waiter);
 }
@@ -50,7 +50,7 @@ void wqi_flush_finished_locked(struct wqi_worker *worker)
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe(waiter, next, &worker->waiters, node)
+	cds_list_for_each_entry_safe (waiter, next, &worker->waiters, node)
 		flush_wake(waiter);
 }
 

@@ -30,18 +30,20 @@
 
 #define WQI_INIT    WQ_WORK_STATE_INIT /* was initialised */
 #define WQI_PENDING (UINT64_C(1) << 1) /* claimed, and not started or cancelled */
-#define WQI_TRANSIT (UINT64_C(1) << 2) /* claimed, the pwq not chosen yet; the id is the last one */
+#define WQI_TRANSIT                                                                                \
+	(UINT64_C(1) << 2)	       /* claimed, the pwq not chosen yet; the id is the last one  \
+					*/
 #define WQI_CANCEL  (UINT64_C(1) << 3) /* claimed, and not to be run */
 #define WQI_LINKED  (UINT64_C(1) << 4) /* somebody flushes the item: look at pool->waiters */
 #define WQI_COUNTED (UINT64_C(1) << 5) /* holds one of its pwq's nr_active already */
 
 #define WQI_COLOR_SHIFT 8
-#define WQI_NR_COLORS   16u
-#define WQI_COLOR_MASK  (UINT64_C(15) << WQI_COLOR_SHIFT)
+#define WQI_NR_COLORS	16u
+#define WQI_COLOR_MASK	(UINT64_C(15) << WQI_COLOR_SHIFT)
 
 #define WQI_DEPTH_SHIFT 12
-#define WQI_DEPTH_ONE   (UINT64_C(1) << WQI_DEPTH_SHIFT)
-#define WQI_DEPTH_MASK  (UINT64_C(0xffff) << WQI_DEPTH_SHIFT)
+#define WQI_DEPTH_ONE	(UINT64_C(1) << WQI_DEPTH_SHIFT)
+#define WQI_DEPTH_MASK	(UINT64_C(0xffff) << WQI_DEPTH_SHIFT)
 
 #define WQI_ID_SHIFT 36
 #define WQI_ID_MASK  (~UINT64_C(0) << WQI_ID_SHIFT)

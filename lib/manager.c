@@ -23,9 +23,9 @@
 uint64_t wqi_idle_timeout_ns = 300000000000u; /* A, relaxed */
 
 static struct wqi_pool *manager_requests; /* A, seq_cst: pushed by anyone, by request_next */
-static uint32_t manager_event;            /* A, seq_cst: futex word, changed by every request */
-static struct wqi_pool *manager_pools;    /* manager only: pools that ever had a worker */
-static pthread_t manager_thread;          /* G */
+static uint32_t manager_event;		  /* A, seq_cst: futex word, changed by every request */
+static struct wqi_pool *manager_pools;	  /* manager only: pools that ever had a worker */
+static pthread_t manager_thread;	  /* G */
 
 /* ORD-REQUEST (a): requested is set before the request is pushed. */
 void wqi_manager_request(struct wqi_pool *pool)

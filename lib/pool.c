@@ -15,8 +15,8 @@
 #include "worker.h"
 
 /* Producers that bring items in batches of this size or more are left alone for longer. */
-#define POOL_FLOW_ITEMS  16
-#define POOL_LONE_ITEMS  2
+#define POOL_FLOW_ITEMS	 16
+#define POOL_LONE_ITEMS	 2
 #define POOL_LAZY_MIN_NS 250u
 #define POOL_LAZY_MAX_NS 10000u
 
@@ -162,7 +162,7 @@ void wqi_pool_wake_one_locked(struct wqi_pool *pool)
 
 	wqi_assert_held(&pool->lock);
 
-	cds_list_for_each_entry(worker, &pool->idle, idle_node) {
+	cds_list_for_each_entry (worker, &pool->idle, idle_node) {
 		if (!wqi_xchg(&worker->wake, 1)) {
 			wqi_futex_wake(&worker->wake, 1);
 			return;
@@ -177,7 +177,7 @@ static uintptr_t pool_next_to_kick_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *worker;
 
-	cds_list_for_each_entry(worker, &pool->idle, idle_node)
+	cds_list_for_each_entry (worker, &pool->idle, idle_node)
 		if (!wqi_load_relaxed(&worker->wake))
 			return (uintptr_t)worker;
 	return WQI_KICK_MANAGER;
@@ -227,7 +227,8 @@ uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
 	do {
 		new = old & ~WQI_PENDING_ALL;
 		if (worker)
-			new = (new & ~WQI_ID_MASK) | (uint64_t)worker->current_pwq->id << WQI_ID_SHIFT;
+			new = (new & ~WQI_ID_MASK) | (uint64_t)worker->current_pwq->id
+							     << WQI_ID_SHIFT;
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	return old;
 }

@@ -29,59 +29,59 @@ struct wqi_worker;
  * idle worker to be woken.
  */
 #define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker: ask the manager for one */
-#define WQI_KICK_NOBODY  ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
+#define WQI_KICK_NOBODY	 ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
 
 struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
-	struct wq_work *work;      /* I */
-	bool awake;                /* I: a worker was running when the wait began */
-	uint32_t done;             /* A, release/acquire: futex word */
+	struct wq_work *work;	   /* I */
+	bool awake;		   /* I: a worker was running when the wait began */
+	uint32_t done;		   /* A, release/acquire: futex word */
 };
 
 struct wqi_pool {
 	/* What producers write. */
 	struct wqi_inbox inbox; /* A */
-	uintptr_t kick;         /* A, seq_cst: ORD-SLEEP */
+	uintptr_t kick;		/* A, seq_cst: ORD-SLEEP */
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;
-	bool ready;                    /* L: the lists are initialised */
-	bool spinning;                 /* L: a worker waits awake for the inbox */
-	bool retiring;                 /* L: an idle worker was told to end and has not */
-	unsigned nr_running;           /* L: workers that run items or look for some */
-	unsigned nr_idle;              /* L */
-	unsigned nr_workers;           /* L */
-	unsigned nr_creating;          /* L: threads on their way */
-	struct wqi_spin idle_spin;     /* of workers that wait for items */
-	struct wqi_spin flush_spin;    /* of those who wait for an item to end */
-	unsigned lazy_ns;              /* L: how long to leave a busy inbox alone */
-	uint64_t item_ns;              /* L: what an item costs, from its run to the next */
-	uint64_t nr_started;           /* L+: items started */
-	uint64_t seen_started;         /* L: nr_started at the watch's last look */
-	uint64_t stalled_since_ns;     /* L: no item has started since then, as far as seen */
-	uint64_t stall_wait_ns;        /* L: how long that may last before help comes */
-	bool watched;                  /* L: the manager looks at the pool by time */
+	bool ready;			 /* L: the lists are initialised */
+	bool spinning;			 /* L: a worker waits awake for the inbox */
+	bool retiring;			 /* L: an idle worker was told to end and has not */
+	unsigned nr_running;		 /* L: workers that run items or look for some */
+	unsigned nr_idle;		 /* L */
+	unsigned nr_workers;		 /* L */
+	unsigned nr_creating;		 /* L: threads on their way */
+	struct wqi_spin idle_spin;	 /* of workers that wait for items */
+	struct wqi_spin flush_spin;	 /* of those who wait for an item to end */
+	unsigned lazy_ns;		 /* L: how long to leave a busy inbox alone */
+	uint64_t item_ns;		 /* L: what an item costs, from its run to the next */
+	uint64_t nr_started;		 /* L+: items started */
+	uint64_t seen_started;		 /* L: nr_started at the watch's last look */
+	uint64_t stalled_since_ns;	 /* L: no item has started since then, as far as seen */
+	uint64_t stall_wait_ns;		 /* L: how long that may last before help comes */
+	bool watched;			 /* L: the manager looks at the pool by time */
 	struct cds_list_head ready_list; /* L: items that got their share of max_active */
-	struct cds_list_head worklist; /* L: items in the order of acceptance */
-	struct cds_list_head idle;     /* L: idle workers, last to sleep first */
-	struct cds_list_head waiters;  /* L: flushers of items that wait in this pool */
+	struct cds_list_head worklist;	 /* L: items in the order of acceptance */
+	struct cds_list_head idle;	 /* L: idle workers, last to sleep first */
+	struct cds_list_head waiters;	 /* L: flushers of items that wait in this pool */
 
 	/* What hardly changes. */
 	struct wqi_worker *workers WQI_CACHE_ALIGNED; /* A, release: all ever made, by all_next */
 	struct wqi_worker *spare;      /* L: those whose thread has ended, by spare_next */
 	struct wqi_pool *request_next; /* A: the manager's list of requests */
-	uint32_t requested;            /* A, seq_cst: on that list */
-	unsigned id;                   /* I: number of an unbound pool */
-	unsigned level;                /* I: workers that may run at once */
-	int cpu;                       /* I: the CPU, or -1 for an unbound pool */
-	int nice;                      /* I: 0, or -20 for high priority */
+	uint32_t requested;	       /* A, seq_cst: on that list */
+	unsigned id;		       /* I: number of an unbound pool */
+	unsigned level;		       /* I: workers that may run at once */
+	int cpu;		       /* I: the CPU, or -1 for an unbound pool */
+	int nice;		       /* I: 0, or -20 for high priority */
 	unsigned next_worker_id;       /* L */
 	struct wqi_pool *unbound_next; /* G: all unbound pools */
 	struct wqi_worker *dead;       /* L: workers to be joined, by spare_next */
-	bool managed;                  /* manager only: on its list of pools */
+	bool managed;		       /* manager only: on its list of pools */
 	struct wqi_pool *managed_next; /* manager only */
-	uint64_t retry_ns;             /* manager only: when to try creation again, 0 never */
-	uint64_t watch_ns;             /* manager only: when to look again, 0 never */
+	uint64_t retry_ns;	       /* manager only: when to try creation again, 0 never */
+	uint64_t watch_ns;	       /* manager only: when to look again, 0 never */
 	uint64_t nr_create_failed;     /* L+: threads that could not be made */
 
 	struct wqi_worker *busy[WQI_POOL_BUSY_BUCKETS] WQI_CACHE_ALIGNED; /* L: by item */

@@ -16,17 +16,17 @@
 struct wqi_pwq {
 	/* What producers read. */
 	struct wqi_pool *pool; /* A, release: NULL until prepared, then constant */
-	struct wq *wq;         /* A, relaxed; constant once pool is set */
-	uint32_t id;           /* A, relaxed; constant once pool is set */
+	struct wq *wq;	       /* A, relaxed; constant once pool is set */
+	uint32_t id;	       /* A, relaxed; constant once pool is set */
 	uint32_t work_color;   /* L+: what new items get */
 
 	/* What the pool's workers write. */
 	struct cds_list_head inactive WQI_CACHE_ALIGNED; /* L: items past max_active */
-	bool ready;                          /* L: inactive and work_color are set */
-	unsigned nr_active;                  /* L: items started, or in ready_list */
-	uint32_t flush_mask;                 /* L: colours that a flusher waits for */
-	uint64_t nr_accepted;                /* L: items ever spliced */
-	uint32_t nr_in_flight[WQI_NR_COLORS]; /* L: accepted and not finished */
+	bool ready;					 /* L: inactive and work_color are set */
+	unsigned nr_active;				 /* L: items started, or in ready_list */
+	uint32_t flush_mask;				 /* L: colours that a flusher waits for */
+	uint64_t nr_accepted;				 /* L: items ever spliced */
+	uint32_t nr_in_flight[WQI_NR_COLORS];		 /* L: accepted and not finished */
 };
 
 /*

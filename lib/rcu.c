@@ -11,7 +11,7 @@
 struct wqi_rcu_state wqi_rcu;
 
 static struct wqi_lock rcu_lock; /* one grace period at a time */
-static uint32_t rcu_event;       /* A, seq_cst: futex word, changed by every wake-up */
+static uint32_t rcu_event;	 /* A, seq_cst: futex word, changed by every wake-up */
 
 void wqi_rcu_wake(void)
 {

@@ -28,7 +28,7 @@ struct wqi_rcu_slot {
 
 struct wqi_rcu_state {
 	struct wqi_rcu_slot slot[WQI_RCU_SLOTS];
-	uint32_t pair;    /* A, relaxed: the pair that new readers count in (its lowest bit) */
+	uint32_t pair;	  /* A, relaxed: the pair that new readers count in (its lowest bit) */
 	uint32_t waiting; /* A, seq_cst: a grace period sleeps and wants to be woken */
 };
 

@@ -9,7 +9,7 @@
 
 struct wqi_runtime {
 	struct wqi_lock lock; /* G */
-	bool started;         /* G */
+	bool started;	      /* G */
 };
 
 extern struct wqi_runtime wqi_runtime;

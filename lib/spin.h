@@ -12,9 +12,9 @@
 #include "atomic.h"
 #include "futex.h"
 
-#define WQI_SPIN_MAX_NS   50000u
+#define WQI_SPIN_MAX_NS	  50000u
 #define WQI_SPIN_START_NS 5000u
-#define WQI_SPIN_MIN_NS   2000u
+#define WQI_SPIN_MIN_NS	  2000u
 
 /* Looks, 25 ns apart, between two yields. */
 #define WQI_SPIN_LOOKS 20

@@ -30,8 +30,8 @@ bool wqi_fault_now(enum wqi_fault what);
 
 #else
 
-#define wqi_assert(x)      ((void)0)
-#define wqi_yield_point()  ((void)0)
+#define wqi_assert(x)	    ((void)0)
+#define wqi_yield_point()   ((void)0)
 #define wqi_fault_now(what) (false)
 
 #endif /* WQI_TESTING */

@@ -252,7 +252,8 @@ static bool worker_spin_locked(struct wqi_worker *self)
 	uint64_t ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
 	bool hit;
 
-	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 || !ns)
+	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
+	    !ns)
 		return false;
 	pool->spinning = true;
 	wqi_pool_unlock(pool);

@@ -11,26 +11,26 @@ struct wqi_worker {
 	/* What it runs.  ORD-RUNNING: current_work is stored before PENDING clears. */
 	struct wq_work *current_work; /* A, release: NULL between items */
 	struct wqi_pwq *current_pwq;  /* A, relaxed; valid while current_work is set */
-	wq_work_fn current_fn;        /* A, relaxed; as current_pwq */
-	unsigned current_color;       /* K */
+	wq_work_fn current_fn;	      /* A, relaxed; as current_pwq */
+	unsigned current_color;	      /* K */
 	struct wqi_worker *busy_next; /* L: pool->busy */
 
-	struct wqi_pool *pool;          /* I */
-	struct wqi_worker *all_next;    /* I: pool->workers */
-	struct wqi_worker *spare_next;  /* L: pool->spare, or the manager's list of the dead */
+	struct wqi_pool *pool;		/* I */
+	struct wqi_worker *all_next;	/* I: pool->workers */
+	struct wqi_worker *spare_next;	/* L: pool->spare, or the manager's list of the dead */
 	struct cds_list_head idle_node; /* L: pool->idle */
 	struct cds_list_head scheduled; /* L: items that wait for the one it runs */
-	struct cds_list_head waiters;   /* L: flushers of the item it runs */
-	uint64_t idle_since_ns;         /* L */
-	uint32_t wake;                  /* A, seq_cst: futex word; 1: has been woken */
-	bool idle;                      /* L: on pool->idle */
-	bool counted;                   /* L: is one of pool->nr_running */
-	bool retire;                    /* L: told to end */
-	unsigned id;                    /* I */
-	pthread_t thread;               /* manager only */
-	uint64_t batch_start_ns;        /* S: when counting for pool->item_ns began */
-	uint64_t batch_started;         /* S: pool->nr_started then */
-	unsigned batch_items;           /* S: items that this worker has run since */
+	struct cds_list_head waiters;	/* L: flushers of the item it runs */
+	uint64_t idle_since_ns;		/* L */
+	uint32_t wake;			/* A, seq_cst: futex word; 1: has been woken */
+	bool idle;			/* L: on pool->idle */
+	bool counted;			/* L: is one of pool->nr_running */
+	bool retire;			/* L: told to end */
+	unsigned id;			/* I */
+	pthread_t thread;		/* manager only */
+	uint64_t batch_start_ns;	/* S: when counting for pool->item_ns began */
+	uint64_t batch_started;		/* S: pool->nr_started then */
+	unsigned batch_items;		/* S: items that this worker has run since */
 };
 
 /* The worker that the calling thread is, or NULL. */

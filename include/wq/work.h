@@ -62,9 +62,9 @@ struct wq_work {
 WQ_API void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx);
 
 /** Bits of wq_work_busy(). */
-#define WQ_BUSY_PENDING   1u
-#define WQ_BUSY_RUNNING   2u
-#define WQ_BUSY_DELAYED   4u
+#define WQ_BUSY_PENDING	  1u
+#define WQ_BUSY_RUNNING	  2u
+#define WQ_BUSY_DELAYED	  4u
 #define WQ_BUSY_CANCELING 8u
 #define WQ_BUSY_DISABLED  16u
 

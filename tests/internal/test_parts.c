@@ -92,7 +92,8 @@ static void inbox_storm_thread(void *ctx, unsigned index)
 				storm->wrong++;
 		}
 		while (nr) {
-			unsigned long at = (unsigned long)(wqi_link_work(batch[--nr]) - storm->works);
+			unsigned long at =
+				(unsigned long)(wqi_link_work(batch[--nr]) - storm->works);
 
 			if (last[at / storm->per_thread] > at)
 				storm->wrong++;
@@ -165,8 +166,8 @@ static void memory_is_aligned_zeroed_and_can_fail(void **state)
 
 static void state_word_parts_do_not_overlap(void **state)
 {
-	static const uint64_t parts[] = {WQI_INIT,	 WQI_PENDING,	WQI_TRANSIT,
-					 WQI_CANCEL,	 WQI_LINKED,	WQI_COUNTED,
+	static const uint64_t parts[] = {WQI_INIT,	 WQI_PENDING,	 WQI_TRANSIT,
+					 WQI_CANCEL,	 WQI_LINKED,	 WQI_COUNTED,
 					 WQI_COLOR_MASK, WQI_DEPTH_MASK, WQI_ID_MASK};
 	uint64_t all = 0;
 	unsigned i;

@@ -46,7 +46,9 @@ static uint64_t storm_end(void)
 
 static void storm_queue(struct storm *storm, struct wq *wq, struct storm_item *item, uint64_t r)
 {
-	int ret = r & 1 ? wq_queue(wq, &item->work) : wq_queue_on(wq, &item->work, usable_cpu(r >> 1 & 1) < 0 ? 0 : (int)(r >> 1 & 1));
+	int ret = r & 1 ? wq_queue(wq, &item->work)
+			: wq_queue_on(wq, &item->work,
+				      usable_cpu(r >> 1 & 1) < 0 ? 0 : (int)(r >> 1 & 1));
 
 	if (ret == 1)
 		count_up(&item->accepted);

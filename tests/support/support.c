@@ -53,7 +53,8 @@ uint64_t test_seed(void)
 	if (seed)
 		return seed;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	seed = text ? strtoull(text, NULL, 0) : (uint64_t)ts.tv_sec * 1000003u + (uint64_t)ts.tv_nsec;
+	seed = text ? strtoull(text, NULL, 0)
+		    : (uint64_t)ts.tv_sec * 1000003u + (uint64_t)ts.tv_nsec;
 	seed |= 1;
 	printf("WQ_TEST_SEED=%llu\n", (unsigned long long)seed);
 	fflush(stdout);

@@ -21,13 +21,12 @@
 
 #include <wq/wq.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member)                                                            \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define ARRAY_SIZE(a)			(sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-#define count_up(p)     __atomic_add_fetch((p), 1, __ATOMIC_SEQ_CST)
+#define count_up(p)	__atomic_add_fetch((p), 1, __ATOMIC_SEQ_CST)
 #define count_add(p, n) __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
-#define count_get(p)    __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define count_get(p)	__atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define count_set(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
 
 /* A counter to wait on. */
@@ -37,7 +36,10 @@ struct latch {
 	unsigned long count;
 };
 
-#define LATCH_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+#define LATCH_INIT                                                                                 \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0                             \
+	}
 
 void latch_init(struct latch *latch);
 void latch_post(struct latch *latch);
@@ -62,7 +64,7 @@ struct probe {
 	unsigned long runs;
 };
 
-void probe_init(struct probe *probe);      /* posts started, ended */
+void probe_init(struct probe *probe);	   /* posts started, ended */
 void probe_init_gate(struct probe *probe); /* posts started, waits for open, posts ended */
 
 int usable_cpu(unsigned index); /* the index-th CPU of the process, or -1 */

@@ -20,7 +20,7 @@ struct g3 {
 		struct wq_work work;
 		struct g3 *g3;
 		pthread_t worker;
-	} *items;
+	} * items;
 	unsigned long per_thread, next, *order;
 };
 
@@ -245,8 +245,8 @@ static void g6_flush_waits_for_all_accepted_before(void **state)
 			wq = wq_alloc("g6", flags[round % ARRAY_SIZE(flags)], 1);
 		for (i = 0; i < ARRAY_SIZE(probes); i++) {
 			probe_init(&probes[i]);
-			wq_queue_on(wq, &probes[i].work, usable_cpu(i & 1 ? 1 : 0) < 0 ?
-							 0 : usable_cpu(i & 1 ? 1 : 0));
+			wq_queue_on(wq, &probes[i].work,
+				    usable_cpu(i & 1 ? 1 : 0) < 0 ? 0 : usable_cpu(i & 1 ? 1 : 0));
 		}
 		assert_int_equal(wq_flush(wq), 0);
 		for (i = 0; i < ARRAY_SIZE(probes); i++)
@@ -434,7 +434,8 @@ static void g10_workers_block_the_applications_signals(void **state)
 		for (i = 0; i < ARRAY_SIZE(open); i++)
 			assert_int_equal(sigismember(&g10.mask, open[i]), 0);
 		for (sig = 1; sig < SIGRTMAX; sig++) {
-			bool is_open = sig == SIGKILL || sig == SIGSTOP || (sig > 31 && sig < SIGRTMIN);
+			bool is_open =
+				sig == SIGKILL || sig == SIGSTOP || (sig > 31 && sig < SIGRTMIN);
 
 			for (i = 0; i < ARRAY_SIZE(open); i++)
 				is_open = is_open || sig == open[i];

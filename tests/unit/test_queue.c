@@ -32,8 +32,8 @@ static void alloc_refuses_bad_arguments(void **state)
 
 static void alloc_refuses_flags_that_are_not_built(void **state)
 {
-	static const unsigned later[] = {WQ_DEDICATED,       WQ_MEM_RECLAIM, WQ_FREEZABLE,
-					 WQ_POWER_EFFICIENT, WQ_BH,          WQ_OBSERVE};
+	static const unsigned later[] = {WQ_DEDICATED,	     WQ_MEM_RECLAIM, WQ_FREEZABLE,
+					 WQ_POWER_EFFICIENT, WQ_BH,	     WQ_OBSERVE};
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(later); i++)
