@@ -13,7 +13,7 @@ static void must(bool ok, const char *what)
 	}
 }
 
-/* --- libwq ------------------------------------------------------------------------- */
+/* --- libwq --- */
 
 static struct wq *wq_plain, *wq_serial;
 
@@ -69,7 +69,7 @@ const struct bench_peer bench_peer_wq = {
 	.queue_and_wait = bench_wq_queue_and_wait,
 };
 
-/* --- naive --------------------------------------------------------------------------- */
+/* --- naive --- */
 
 static struct naive_pool *naive_plain, *naive_serial;
 

@@ -48,7 +48,7 @@ static uint64_t wait_all(void)
 	return now;
 }
 
-/* --- empty items from 1, 2 and 4 threads, and through a serial queue ------------------- */
+/* --- empty items from 1, 2 and 4 threads, and through a serial queue --- */
 
 static void empty_fn(struct bench_item *item)
 {
@@ -122,7 +122,7 @@ static double serial_2p(const struct bench_peer *peer, bool quick)
 	return produce(peer, 2, quick ? 200000 : 1000000, peer->queue_serial);
 }
 
-/* --- a tree of items, each queueing two ------------------------------------------------- */
+/* --- a tree of items, each queueing two --- */
 
 static struct bench_item *tree;
 static uint64_t tree_nr;
@@ -151,7 +151,7 @@ static double spawn_tree(const struct bench_peer *peer, bool quick)
 	return (double)took / (double)tree_nr;
 }
 
-/* --- an item that queues itself ----------------------------------------------------------- */
+/* --- an item that queues itself --- */
 
 static void chain_fn(struct bench_item *item)
 {
@@ -172,7 +172,7 @@ static double resubmit_chain(const struct bench_peer *peer, bool quick)
 	return (double)took / (double)runs;
 }
 
-/* --- there and back ------------------------------------------------------------------------ */
+/* --- there and back --- */
 
 static int compare_u64(const void *a, const void *b)
 {

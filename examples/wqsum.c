@@ -49,7 +49,7 @@ static void no_memory(void)
 	exit(1);
 }
 
-/* --- hashing: on the workers ----------------------------------------------------------- */
+/* --- hashing: on the workers --- */
 
 static int hash_fd(int fd, EVP_MD_CTX *md, unsigned char *hash)
 {
@@ -93,7 +93,7 @@ static void hash_file(struct wq_work *work, void *ctx)
 	__atomic_fetch_add(&jobs_done, 1, __ATOMIC_RELAXED);
 }
 
-/* --- the list of files --------------------------------------------------------------------- */
+/* --- the list of files --- */
 
 static void list_add(struct list *list, char *path)
 {
@@ -193,7 +193,7 @@ static void list_argument(struct list *files, const char *arg)
 		      compare_paths);
 }
 
-/* --- printing, in order ------------------------------------------------------------------------ */
+/* --- printing, in order --- */
 
 /* As coreutils: a backslash before the line tells that the name is escaped. */
 static void print_line(const struct job *job)

@@ -31,7 +31,7 @@ bool wqi_worker_serves(const struct wq *wq)
 	return self && self->current_work && self->current_pwq->wq == wq;
 }
 
-/* --- who counts as running ------------------------------------------------------ */
+/* --- who counts as running --- */
 
 void wqi_worker_uncount_locked(struct wqi_worker *worker)
 {
@@ -48,7 +48,7 @@ static void worker_count_locked(struct wqi_worker *self)
 	wqi_xchg(&self->pool->kick, WQI_KICK_NOBODY);
 }
 
-/* --- what an item costs, and whether help is worth it ------------------------- */
+/* --- what an item costs, and whether help is worth it --- */
 
 static void worker_batch_begin_locked(struct wqi_worker *self)
 {
@@ -116,7 +116,7 @@ static void worker_fetch_help_locked(struct wqi_pool *pool)
 		wqi_pool_wake_one_locked(pool);
 }
 
-/* --- running an item ----------------------------------------------------------- */
+/* --- running an item --- */
 
 static void worker_set_busy_locked(struct wqi_worker *self, struct wq_work *work,
 				   struct wqi_pwq *pwq)
@@ -236,7 +236,7 @@ static void worker_run_scheduled_locked(struct wqi_worker *self)
 	}
 }
 
-/* --- waiting for items ------------------------------------------------------------ */
+/* --- waiting for items --- */
 
 /*
  * Wait a little for the inbox without sleeping, if that has paid lately and nobody
@@ -309,7 +309,7 @@ static bool worker_idle_locked(struct wqi_worker *self)
 	return !self->retire;
 }
 
-/* --- waiting inside the library ------------------------------------------------------ */
+/* --- waiting inside the library --- */
 
 bool wqi_worker_wait_begin(void)
 {
@@ -337,7 +337,7 @@ void wqi_worker_wait_end(bool uncounted)
 	wqi_pool_unlock(self->pool);
 }
 
-/* --- the thread ------------------------------------------------------------------------ */
+/* --- the thread --- */
 
 /* As near to the wanted priority as RLIMIT_NICE lets us come. */
 static void worker_set_nice(int nice)

@@ -192,7 +192,7 @@ static void a_storm_without_yields(void **state)
 	storm_run(true, 0);
 }
 
-/* --- producers far ahead of the workers, and far behind ------------------------------ */
+/* --- producers far ahead of the workers, and far behind --- */
 
 struct flood {
 	struct wq *wq;

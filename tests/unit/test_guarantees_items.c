@@ -31,7 +31,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- G1 ------------------------------------------------------------------------ */
+/* --- G1 --- */
 
 struct g1 {
 	struct wq_work works[32];
@@ -89,7 +89,7 @@ static void g1_each_acceptance_is_one_run_or_one_cancellation(void **state)
 	assert_true(g1.ran > 0);
 }
 
-/* --- G2 ------------------------------------------------------------------------ */
+/* --- G2 --- */
 
 struct g2 {
 	struct wq_work work;
@@ -190,7 +190,7 @@ static void g2_running_item_is_found_after_its_last_queue_ended(void **state)
 	wq_destroy(third);
 }
 
-/* --- G4 ------------------------------------------------------------------------ */
+/* --- G4 --- */
 
 struct g4 {
 	struct wq_work work;
@@ -226,7 +226,7 @@ static void g4_run_sees_what_was_written_before_queueing(void **state)
 	assert_true(zeros > 0);
 }
 
-/* --- G5 ------------------------------------------------------------------------ */
+/* --- G5 --- */
 
 struct g5 {
 	struct wq_work work;
@@ -293,7 +293,7 @@ static void g5_item_may_hand_itself_on(void **state)
 		sched_yield();
 }
 
-/* --- G7 ------------------------------------------------------------------------ */
+/* --- G7 --- */
 
 struct g7 {
 	struct wq_work work;

@@ -12,7 +12,7 @@ static void nop(struct wq_work *work, void *ctx)
 {
 }
 
-/* --- G3 ------------------------------------------------------------------------ */
+/* --- G3 --- */
 
 struct g3 {
 	struct wq *wq;
@@ -182,7 +182,7 @@ static void g3_ordered_queue_keeps_order_around_a_cancelled_item(void **state)
 	assert_memory_equal(log.ids, expected, sizeof(expected));
 }
 
-/* --- G6 ------------------------------------------------------------------------ */
+/* --- G6 --- */
 
 struct g6 {
 	struct wq_work work;
@@ -288,7 +288,7 @@ static void g6_more_flushers_than_colours_all_return(void **state)
 	wq_destroy(crowd.wq);
 }
 
-/* --- G8 ------------------------------------------------------------------------ */
+/* --- G8 --- */
 
 struct g8 {
 	struct wq_work works[24];
@@ -393,7 +393,7 @@ static void g8_limit_holds_while_items_are_cancelled_and_it_changes(void **state
 	assert_true(storm.runs > 0);
 }
 
-/* --- G10 ----------------------------------------------------------------------- */
+/* --- G10 --- */
 
 struct g10 {
 	struct wq_work work;
@@ -466,7 +466,7 @@ static void g10_no_handler_runs_on_a_worker(void **state)
 	assert_int_equal(g10_elsewhere, 0);
 }
 
-/* --- G14 ----------------------------------------------------------------------- */
+/* --- G14 --- */
 
 /* Context switches of the library's threads, which are known by their names. */
 static unsigned long switches_of_library(unsigned *threads)
