@@ -286,6 +286,7 @@ void wqi_queue_flush(struct wq *wq)
 	for (;;) {
 		event = wqi_load_seq_cst(&wq->flush_event);
 		flush_advance(wq);
+		wqi_yield_point();
 		if (wq->done_seq > mine)
 			break;
 		if (wq->color_seq == mine && wq->color_seq - wq->done_seq < WQI_NR_COLORS - 1)

@@ -141,29 +141,35 @@ static void worker_clear_busy_locked(struct wqi_worker *self)
 	wqi_store_release(&self->current_work, (struct wq_work *)NULL);
 }
 
+static struct wqi_pwq *worker_pwq_of_locked(struct wq_work *work)
+{
+	return wqi_ids_get(wqi_state_id(wqi_state(work)));
+}
+
 /*
  * The first item that may start, off its list and holding one of its pwq's
  * nr_active; NULL if there is none.
  */
-static struct wq_work *worker_next_locked(struct wqi_worker *self)
+static struct wq_work *worker_next_locked(struct wqi_worker *self, struct wqi_pwq **pwq)
 {
 	struct wqi_pool *pool = self->pool;
 	struct wqi_worker *other;
 	struct wq_work *work;
-	struct wqi_pwq *pwq;
 
 	for (;;) {
-		if (!cds_list_empty(&pool->ready_list)) {
+		if (wqi_unlikely(!cds_list_empty(&pool->ready_list))) {
 			work = wqi_link_work(pool->ready_list.next);
+			*pwq = worker_pwq_of_locked(work);
 		} else if (!cds_list_empty(&pool->worklist)) {
 			work = wqi_link_work(pool->worklist.next);
-			pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
-			if (!cds_list_empty(&pwq->inactive) || !wqi_pwq_has_room_locked(pwq)) {
+			*pwq = worker_pwq_of_locked(work);
+			if (wqi_unlikely(!wqi_pwq_has_room_locked(*pwq) ||
+					 !cds_list_empty(&(*pwq)->inactive))) {
 				cds_list_del(wqi_work_link(work));
-				cds_list_add_tail(wqi_work_link(work), &pwq->inactive);
+				cds_list_add_tail(wqi_work_link(work), &(*pwq)->inactive);
 				continue;
 			}
-			pwq->nr_active++;
+			(*pwq)->nr_active++;
 		} else {
 			if (!wqi_pool_splice_locked(pool))
 				return NULL;
@@ -185,10 +191,9 @@ static struct wq_work *worker_next_locked(struct wqi_worker *self)
  * Run one item, off its list and counted as active.  The lock is dropped while fn
  * runs.
  */
-static void worker_run_locked(struct wqi_worker *self, struct wq_work *work)
+static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, struct wqi_pwq *pwq)
 {
 	struct wqi_pool *pool = self->pool;
-	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
 	wq_work_fn fn = work->wq_fn;
 	void *ctx = work->wq_ctx;
 	bool intensive = pwq->wq->flags & WQ_CPU_INTENSIVE;
@@ -232,7 +237,7 @@ static void worker_run_scheduled_locked(struct wqi_worker *self)
 	while (!cds_list_empty(&self->scheduled)) {
 		work = wqi_link_work(self->scheduled.next);
 		wqi_work_unlist_locked(work);
-		worker_run_locked(self, work);
+		worker_run_locked(self, work, worker_pwq_of_locked(work));
 	}
 }
 
@@ -383,6 +388,7 @@ void *wqi_worker_main(void *arg)
 {
 	struct wqi_worker *self = arg;
 	struct wqi_pool *pool = self->pool;
+	struct wqi_pwq *pwq = NULL;
 	struct wq_work *work;
 
 	wqi_worker_self = self;
@@ -395,7 +401,7 @@ void *wqi_worker_main(void *arg)
 	do {
 		worker_become_running_locked(self);
 		while (keep_working_locked(self)) {
-			work = worker_next_locked(self);
+			work = worker_next_locked(self, &pwq);
 			if (!work) {
 				if (!worker_spin_locked(self))
 					break;
@@ -405,7 +411,7 @@ void *wqi_worker_main(void *arg)
 			/* One idle worker in reserve, as long as there is work. */
 			if (wqi_unlikely(!pool->nr_idle && !pool->nr_creating))
 				wqi_manager_request(pool);
-			worker_run_locked(self, work);
+			worker_run_locked(self, work, pwq);
 			worker_run_scheduled_locked(self);
 		}
 	} while (worker_idle_locked(self));
