@@ -146,7 +146,7 @@ static void splice_gives_the_present_colour(void **state)
  * A signal handler that interrupts the library may not take a pool's lock: it
  * only marks.  The item stays where it is, is refused, and ends without a run.
  */
-static void cancel_that_interrupts_the_library_only_marks(void **state)
+static void check_mark(bool listed)
 {
 	struct wq *wq = wq_alloc("ordered", WQ_ORDERED, 0);
 	struct probe gate, probe;
@@ -157,6 +157,13 @@ static void cancel_that_interrupts_the_library_only_marks(void **state)
 	latch_wait(&gate.started, 1);
 	assert_int_equal(wq_queue(wq, &probe.work), 1);
 	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_PENDING);
+	if (listed) {
+		struct wqi_pool *pool = wqi_queue_pwq_rcu(wq, 0)->pool;
+
+		wqi_pool_lock(pool);
+		wqi_pool_splice_locked(pool);
+		wqi_pool_unlock(pool);
+	}
 
 	wqi_locks_held++;
 	assert_int_equal(wq_work_cancel(&probe.work), 1);
@@ -172,6 +179,12 @@ static void cancel_that_interrupts_the_library_only_marks(void **state)
 	assert_int_equal(wq_queue(wq, &probe.work), 1);
 	assert_int_equal(wq_destroy(wq), 0);
 	assert_int_equal(probe.runs, 1);
+}
+
+static void cancel_that_interrupts_the_library_only_marks(void **state)
+{
+	check_mark(false);
+	check_mark(true);
 }
 
 int main(void)
