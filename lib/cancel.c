@@ -99,8 +99,7 @@ static int cancel_raise_depth(struct wq_work *work)
 /*
  * The depth keeps claims out (ORD-PENDING: the claim's compare-and-swap fails on
  * the changed word), so PENDING, once gone, stays gone.  A claim that was on its
- * way is inside a read-side section: after a grace period it is in an inbox,
- * where the next look finds it.
+ * way is marked; whoever splices it, or chooses a pool for it, ends it.
  */
 int wq_work_cancel_sync(struct wq_work *work)
 {
@@ -118,7 +117,7 @@ int wq_work_cancel_sync(struct wq_work *work)
 		return ret;
 	ret = cancel_pending(work);
 	while (wqi_state(work) & WQI_PENDING) {
-		wqi_rcu_synchronize();
+		wqi_flush_claim(work);
 		ret |= cancel_pending(work);
 	}
 	wqi_flush_running(work);

@@ -88,8 +88,11 @@ static bool flush_is_behind_self(const struct wqi_pwq *pwq)
 }
 
 /*
+ * An item that is claimed and not pushed yet is marked and waited for like one on
+ * a list: with the lock held nobody else ends its claim.
+ *
  * 1 attached, 0 nothing to wait for, -EAGAIN the item moved on: look again,
- * -EINPROGRESS it is claimed and on its way, -EDEADLK.
+ * -EINPROGRESS a claimer is choosing its pool, -EDEADLK.
  */
 static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 			       struct wqi_waiter *waiter, bool settled)
@@ -100,18 +103,15 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 	if (wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
 		return -EAGAIN;
 	waiter->awake = pool->nr_running;
-	if (state & WQI_PENDING) {
-		if (!(state & WQI_TRANSIT) && wqi_work_is_listed_locked(work)) {
-			if (flush_is_behind_self(pwq))
-				return -EDEADLK;
-			wqi_state_change(work, 0, WQI_LINKED);
-			cds_list_add_tail(&waiter->node, &pool->waiters);
-			return 1;
-		}
-		if (!settled)
-			return -EINPROGRESS;
-	}
-	return flush_attach_running_locked(pool, waiter);
+	if (state & WQI_TRANSIT && !settled)
+		return -EINPROGRESS;
+	if (!(state & WQI_PENDING) || state & WQI_TRANSIT)
+		return flush_attach_running_locked(pool, waiter);
+	if (flush_is_behind_self(pwq) && !(state & WQI_CANCEL))
+		return -EDEADLK;
+	wqi_state_change(work, 0, WQI_LINKED);
+	cds_list_add_tail(&waiter->node, &pool->waiters);
+	return 1;
 }
 
 static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool **in)
@@ -142,24 +142,17 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 	return ret;
 }
 
-int wq_work_flush(struct wq_work *work)
+static int flush_item(struct wq_work *work)
 {
-	struct wqi_worker *self = wqi_worker_self;
 	struct wqi_waiter waiter = {.work = work};
 	struct wqi_pool *pool = NULL;
-	int ret;
+	int ret = flush_attach(&waiter, false, &pool);
 
-	if (!work || !(wqi_state(work) & WQI_INIT))
-		return -EINVAL;
-	if (self && self->current_work == work && self->current_fn == work->wq_fn)
-		return -EDEADLK;
-
-	ret = flush_attach(&waiter, false, &pool);
 	if (ret == -EINPROGRESS) {
 		/*
-		 * Another thread is between claim and push; our caller may have
+		 * Another thread is looking where to push; our caller may have
 		 * been answered 0 because of it.  After a grace period it is
-		 * through, and a claim that is on its way then came after us.
+		 * through, and whoever is looking then came after us.
 		 */
 		wqi_rcu_synchronize();
 		ret = flush_attach(&waiter, true, &pool);
@@ -167,6 +160,22 @@ int wq_work_flush(struct wq_work *work)
 	if (ret == 1)
 		flush_wait(pool, &waiter);
 	return ret;
+}
+
+int wq_work_flush(struct wq_work *work)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	if (!work || !(wqi_state(work) & WQI_INIT))
+		return -EINVAL;
+	if (self && self->current_work == work && self->current_fn == work->wq_fn)
+		return -EDEADLK;
+	return flush_item(work);
+}
+
+void wqi_flush_claim(struct wq_work *work)
+{
+	flush_item(work);
 }
 
 void wqi_flush_running(struct wq_work *work)

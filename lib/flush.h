@@ -7,6 +7,12 @@
 
 struct wqi_worker;
 
+/*
+ * Wait until a claim on @work that was cancelled on its way has been ended by
+ * whoever meets it; returns at once if there is none.
+ */
+void wqi_flush_claim(struct wq_work *work);
+
 /* Wait until the run of @work that is going on, if there is one, has ended. */
 void wqi_flush_running(struct wq_work *work);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "cpu.h"
+#include "flush.h"
 #include "manager.h"
 #include "mem.h"
 #include "pwq.h"
@@ -118,7 +119,8 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
-			wqi_pool_unclaim_locked(pool, work);
+			if (wqi_pool_unclaim_locked(pool, work) & WQI_LINKED)
+				wqi_flush_cancelled_locked(pool, work);
 			continue;
 		}
 		if (wqi_state_id(state) != id) {

@@ -88,22 +88,23 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pool *la
  * that the worker's clearing of PENDING (b) reads from: the run that follows sees
  * what the caller wrote (G4).
  *
- * Returns 1 and in *@to where to push, 0 or -errno.
+ * Returns 1 and in *@last the pool in which to look for a run that goes on, or
+ * NULL; 0 or -errno.  A @chained caller is in no read-side section: it gets
+ * -EAGAIN where one is needed.
  */
-static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
-			  struct wqi_pwq **to)
+static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, bool chained,
+		      struct wqi_pool **last)
 {
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
 			 (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
-	struct wqi_pool *last;
 
 	do {
 		if (wqi_unlikely(!(old & WQI_INIT)))
 			return -EINVAL;
 		if (wqi_unlikely(old & (WQI_DEPTH_MASK | WQI_CANCEL)))
 			return -EBUSY;
-		last = NULL;
+		*last = NULL;
 		if (old & WQI_PENDING) {
 			new = old;
 			continue;
@@ -112,36 +113,64 @@ static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *p
 		if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && !wqi_worker_serves(wq))
 			return -ESHUTDOWN;
 		new = (old & ~WQI_ID_MASK) | fresh;
-		if (wqi_state_id(old) == pwq->id)
+		if (wqi_state_id(old) == pwq->id || !wqi_state_id(old))
 			continue;
-		wqi_pwq_of_state(old, &last);
-		if (last == pwq->pool)
-			last = NULL;
-		if (last)
+		if (chained)
+			return -EAGAIN;
+		wqi_pwq_of_state(old, last);
+		if (*last == pwq->pool)
+			*last = NULL;
+		if (*last)
 			new = old | WQI_PENDING | WQI_TRANSIT;
 	} while (wqi_unlikely(!wqi_cas(&work->wq_state, &old, new)));
 
-	if (old & WQI_PENDING)
-		return 0;
-	*to = last ? work_settle_rcu(work, last, pwq) : pwq;
-	return 1;
+	return !(old & WQI_PENDING);
+}
+
+static void work_push(struct wq_work *work, struct wqi_pool *pool)
+{
+	wqi_yield_point();
+	wqi_inbox_push(&pool->inbox, work);
+	wqi_pool_kick(pool);
+}
+
+/*
+ * An item queues on its own queue.  No read-side section: the queue, its table,
+ * its pwqs and their pools stay as long as one of its items runs; a drain counts
+ * the caller, and looks twice; and who finds the item claimed but not pushed yet
+ * leaves a waiter or a mark with it.  -EAGAIN: a section is needed after all.
+ */
+static int work_queue_chained(struct wq *wq, struct wq_work *work)
+{
+	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, wqi_cpu_current());
+	struct wqi_pool *last;
+	int ret = work_claim(wq, work, pwq, true, &last);
+
+	if (ret > 0)
+		work_push(work, pwq->pool);
+	return ret;
 }
 
 int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 {
-	unsigned here = wqi_cpu_current();
-	unsigned token = wqi_rcu_read_lock_on(here);
-	struct wqi_pwq *to = NULL;
+	unsigned here, token;
+	struct wqi_pool *last;
+	struct wqi_pwq *pwq;
 	int ret;
 
-	ret = work_claim_rcu(wq, work, wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu), &to);
-	if (ret > 0 && to) {
-		struct wqi_pool *pool = to->pool;
-
-		wqi_yield_point();
-		wqi_inbox_push(&pool->inbox, work);
-		wqi_pool_kick(pool);
+	if (cpu < 0 && wqi_worker_serves(wq)) {
+		ret = work_queue_chained(wq, work);
+		if (ret != -EAGAIN)
+			return ret;
 	}
+	here = wqi_cpu_current();
+	token = wqi_rcu_read_lock_on(here);
+	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
+	ret = work_claim(wq, work, pwq, false, &last);
+	if (ret > 0 && wqi_unlikely(last))
+		pwq = work_settle_rcu(work, last, pwq);
+	if (ret > 0 && pwq)
+		work_push(work, pwq->pool);
 	wqi_rcu_read_unlock(token);
 	return ret;
 }
