@@ -56,6 +56,9 @@ static inline uint64_t bench_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Print what failed and exit with status 1, if it did. */
+void bench_must(bool ok, const char *what);
+
 /* Round trip of a cache line between the first two CPUs, in ns; 0 with one CPU. */
 double bench_probe_line(void);
 

@@ -2,6 +2,8 @@
 /* The naive pool. */
 #include "naive.h"
 
+#include "bench.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -49,16 +51,15 @@ struct naive_pool *naive_start(unsigned nr_threads)
 	struct naive_pool *pool = calloc(1, sizeof(*pool) + nr_threads * sizeof(pthread_t));
 	unsigned i;
 
-	if (!pool)
-		abort();
+	bench_must(pool, "allocating the naive pool");
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->items, NULL);
 	pthread_cond_init(&pool->done, NULL);
 	pool->tail = &pool->head;
 	pool->nr_threads = nr_threads;
 	for (i = 0; i < nr_threads; i++)
-		if (pthread_create(&pool->threads[i], NULL, naive_main, pool))
-			abort();
+		bench_must(!pthread_create(&pool->threads[i], NULL, naive_main, pool),
+			   "making a thread of the naive pool");
 	return pool;
 }
 

@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-static void must(bool ok, const char *what)
+void bench_must(bool ok, const char *what)
 {
 	if (!ok) {
 		fprintf(stderr, "wq-bench: %s failed\n", what);
@@ -21,12 +21,12 @@ static void bench_wq_start(void)
 {
 	wq_plain = wq_alloc("bench", 0, 0);
 	wq_serial = wq_alloc("bench-serial", WQ_ORDERED, 0);
-	must(wq_plain && wq_serial, "wq_alloc");
+	bench_must(wq_plain && wq_serial, "wq_alloc");
 }
 
 static void bench_wq_stop(void)
 {
-	must(!wq_destroy(wq_plain) && !wq_destroy(wq_serial), "wq_destroy");
+	bench_must(!wq_destroy(wq_plain) && !wq_destroy(wq_serial), "wq_destroy");
 }
 
 static void bench_wq_fn(struct wq_work *work, void *ctx)
@@ -45,18 +45,18 @@ static void bench_wq_init(struct bench_item *item, void (*fn)(struct bench_item 
 
 static void bench_wq_queue(struct bench_item *item)
 {
-	must(wq_queue(wq_plain, &item->work) == 1, "wq_queue");
+	bench_must(wq_queue(wq_plain, &item->work) == 1, "wq_queue");
 }
 
 static void bench_wq_queue_serial(struct bench_item *item)
 {
-	must(wq_queue(wq_serial, &item->work) == 1, "wq_queue");
+	bench_must(wq_queue(wq_serial, &item->work) == 1, "wq_queue");
 }
 
 static void bench_wq_queue_and_wait(struct bench_item *item)
 {
 	bench_wq_queue(item);
-	must(wq_work_flush(&item->work) >= 0, "wq_work_flush");
+	bench_must(wq_work_flush(&item->work) >= 0, "wq_work_flush");
 }
 
 const struct bench_peer bench_peer_wq = {
@@ -77,7 +77,7 @@ static void bench_naive_start(void)
 {
 	cpu_set_t cpus;
 
-	must(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity");
+	bench_must(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity");
 	naive_plain = naive_start((unsigned)CPU_COUNT(&cpus));
 	naive_serial = naive_start(1);
 }

@@ -22,8 +22,7 @@ static struct bench_item *begin(const struct bench_peer *peer, uint64_t nr_items
 	struct bench_item *items = aligned_alloc(64, nr_items * sizeof(*items));
 	uint64_t i;
 
-	if (!items)
-		abort();
+	bench_must(items, "allocating items");
 	for (i = 0; i < nr_items; i++) {
 		peer->init(&items[i], fn);
 		items[i].number = i;
@@ -44,7 +43,7 @@ static uint64_t wait_all(void)
 		;
 	now = bench_now();
 	if (__atomic_load_n(&ran, __ATOMIC_ACQUIRE) != to_run)
-		abort();
+		bench_must(false, "running every item once");
 	return now;
 }
 
@@ -89,8 +88,9 @@ static double produce(const struct bench_peer *peer, unsigned nr_producers, uint
 		producers[i].items = items + i * (nr / nr_producers);
 		producers[i].nr = nr / nr_producers;
 		producers[i].queue = queue;
-		if (pthread_create(&producers[i].thread, NULL, producer_main, &producers[i]))
-			abort();
+		bench_must(!pthread_create(&producers[i].thread, NULL, producer_main,
+					   &producers[i]),
+			   "making a producer thread");
 	}
 	pthread_barrier_wait(&barrier);
 	start = bench_now();
@@ -189,8 +189,7 @@ static double pingpong(const struct bench_peer *peer, uint64_t rounds, long paus
 	uint64_t *took = calloc(rounds, sizeof(*took)), i, start;
 	double median;
 
-	if (!took)
-		abort();
+	bench_must(took, "allocating figures");
 	for (i = 0; i < rounds; i++) {
 		if (pause_ns)
 			nanosleep(&pause, NULL);

@@ -22,7 +22,7 @@ static struct options {
 	bool quick;
 	unsigned rounds;
 	const char *workload, *peer, *json;
-} options = {.rounds = 5};
+} options;
 
 static double results[16][NR_PEERS][MAX_ROUNDS];
 
@@ -86,7 +86,6 @@ static void parse(int argc, char **argv)
 		}
 		if (!strcmp(arg, "--quick")) {
 			options.quick = true;
-			options.rounds = 3;
 			continue;
 		}
 		if (strcmp(arg, "--rounds") && strcmp(arg, "--workload") && strcmp(arg, "--peer") &&
@@ -114,6 +113,8 @@ static void parse(int argc, char **argv)
 			options.json = value;
 		}
 	}
+	if (!options.rounds)
+		options.rounds = options.quick ? 3 : 5;
 }
 
 static const char *distance(double before, double after)
@@ -222,5 +223,10 @@ int main(int argc, char **argv)
 	for (p = 0; p < NR_PEERS; p++)
 		peers[p]->stop();
 	print_table();
+	if (fflush(stdout) || ferror(stdout) || (json && (fflush(json) || ferror(json)))) {
+		fprintf(stderr, "wq-bench: the results could not be written: %s\n",
+			strerror(errno));
+		return 1;
+	}
 	return 0;
 }

@@ -4,7 +4,8 @@
  * as sha256sum prints it for the same files in the same order.
  *
  * A directory stands for the regular files below it, sorted by the bytes of their
- * paths, symbolic links not followed.  Anything else is read as it is named.
+ * paths, symbolic links not followed; "-" for standard input.  Anything else is
+ * read as it is named.
  */
 #include <wq/wq.h>
 
@@ -37,8 +38,13 @@ struct list {
 static unsigned long jobs_done; /* atomic: for the progress bar */
 static int status;
 
+static bool bar_shown;
+
 static void complain(const char *path, int err)
 {
+	if (bar_shown)
+		fprintf(stderr, "\r\033[K");
+	bar_shown = false;
 	fprintf(stderr, "wqsum: %s: %s\n", path, strerror(err));
 	status = 1;
 }
@@ -81,6 +87,8 @@ static void hash_file(struct wq_work *work, void *ctx)
 	(void)work;
 	if (!md) {
 		job->err = ENOMEM;
+	} else if (!strcmp(job->path, "-")) {
+		job->err = hash_fd(STDIN_FILENO, md, job->hash);
 	} else if ((fd = open(job->path, O_RDONLY | O_CLOEXEC | O_NOCTTY)) < 0) {
 		job->err = errno;
 	} else {
@@ -228,9 +236,10 @@ static void print_progress(size_t nr, bool end)
 		fprintf(stderr, "\r\033[K");
 		return;
 	}
-	if (percent == shown)
+	if (percent == shown && bar_shown)
 		return;
 	shown = percent;
+	bar_shown = true;
 	fprintf(stderr, "\r[");
 	for (i = 0; i < 50; i++)
 		fputc(i < percent / 2 ? '#' : '.', stderr);
@@ -290,7 +299,8 @@ int main(int argc, char **argv)
 	}
 	for (; i < argc; i++)
 		list_argument(&files, argv[i]);
-	sum_files(&files);
+	if (sum_files(&files))
+		status = 1;
 	free(files.paths);
 	if (fflush(stdout) || ferror(stdout)) {
 		fprintf(stderr, "wqsum: write error: %s\n", strerror(errno));

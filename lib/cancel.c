@@ -5,7 +5,6 @@
 #include <errno.h>
 
 #include "flush.h"
-#include "lock.h"
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
@@ -37,9 +36,6 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
 
 	wqi_work_unlist_locked(work);
 	state = wqi_pool_unclaim_locked(pool, work);
-	/* The item may be queued again from here on: only its address is used. */
-	if (state & WQI_LINKED)
-		wqi_flush_cancelled_locked(pool, work);
 	wqi_pwq_finish_locked(pwq, wqi_state_color(state), state & WQI_COUNTED);
 	wqi_pool_hand_over_locked(pool);
 	return !(state & WQI_CANCEL);
@@ -62,7 +58,7 @@ static int cancel_pending(struct wq_work *work)
 		state = wqi_state(work);
 		if (!(state & WQI_PENDING)) {
 			ret = 0;
-		} else if (state & WQI_TRANSIT || wqi_locks_held) {
+		} else if (state & WQI_TRANSIT || wqi_pool_locks_held) {
 			ret = cancel_mark(work, state);
 		} else {
 			pwq = wqi_pwq_of_state(state, &pool);

@@ -29,7 +29,7 @@ void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *w
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe (waiter, next, &worker->pool->waiters, node) {
+	cds_list_for_each_entry_safe(waiter, next, &worker->pool->waiters, node) {
 		if (waiter->work != work)
 			continue;
 		cds_list_del(&waiter->node);
@@ -37,11 +37,16 @@ void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *w
 	}
 }
 
-void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work)
+void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work,
+				struct wqi_worker *worker)
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe (waiter, next, &pool->waiters, node)
+	if (worker) {
+		wqi_flush_started_locked(worker, work);
+		return;
+	}
+	cds_list_for_each_entry_safe(waiter, next, &pool->waiters, node)
 		if (waiter->work == work)
 			flush_wake(waiter);
 }
@@ -50,7 +55,7 @@ void wqi_flush_finished_locked(struct wqi_worker *worker)
 {
 	struct wqi_waiter *waiter, *next;
 
-	cds_list_for_each_entry_safe (waiter, next, &worker->waiters, node)
+	cds_list_for_each_entry_safe(waiter, next, &worker->waiters, node)
 		flush_wake(waiter);
 }
 
@@ -130,6 +135,8 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 			/* A queue that is gone, so it does not run; or it moved on. */
 			if (wqi_state(waiter->work) != state)
 				ret = -EAGAIN;
+			else if (state & WQI_TRANSIT && !settled)
+				ret = -EINPROGRESS;
 			continue;
 		}
 		wqi_pool_lock(pool);
@@ -154,6 +161,7 @@ static int flush_item(struct wq_work *work)
 		 * been answered 0 because of it.  After a grace period it is
 		 * through, and whoever is looking then came after us.
 		 */
+		wqi_pause_point("flush transit");
 		wqi_rcu_synchronize();
 		ret = flush_attach(&waiter, true, &pool);
 	}
@@ -207,7 +215,7 @@ void wqi_queue_color_done(struct wq *wq, unsigned color)
 /* Sleep while nothing happened since @event was read; wq->mutex is dropped meanwhile. */
 static void flush_wait_event(struct wq *wq, uint32_t event)
 {
-	wqi_yield_point();
+	wqi_pause_point("flush event");
 	wqi_unlock(&wq->mutex);
 	while (wqi_load_acquire(&wq->flush_event) == event)
 		wqi_futex_wait(&wq->flush_event, event, WQI_NO_TIMEOUT);
@@ -268,11 +276,10 @@ static void flush_flip(struct wq *wq)
 	wqi_store_seq_cst(&wq->nr_to_flush[color], 1); /* until all pwqs are looked at */
 	for (i = 0; i < wq->nr_pwqs; i++)
 		flush_flip_pwq(wq, &wq->pwqs[i], color, next);
-	wqi_yield_point();
+	wqi_pause_point("flip");
 	wqi_store_seq_cst(&wq->work_color, next);
 	for (i = 0; i < wq->nr_pwqs; i++)
-		if (wqi_load_relaxed(&wq->pwqs[i].work_color) != next)
-			flush_flip_pwq(wq, &wq->pwqs[i], color, next);
+		flush_flip_pwq(wq, &wq->pwqs[i], color, next);
 	wqi_queue_color_done(wq, color);
 }
 
@@ -315,6 +322,8 @@ int wq_flush(struct wq *wq)
 		return -EPERM;
 	if (wqi_worker_serves(wq))
 		return -EDEADLK;
+	/* Our caller may have been answered 0 because of a claim on its way. */
+	wqi_rcu_synchronize();
 	wqi_queue_flush(wq);
 	return 0;
 }

@@ -19,8 +19,12 @@ void wqi_flush_running(struct wq_work *work);
 /* An item with waiters starts on @worker: they wait for its end now. */
 void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *work);
 
-/* An item with waiters was cancelled: their wait is over. */
-void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work);
+/*
+ * An item with waiters was cancelled.  Where an earlier run of it goes on, on
+ * @worker, they wait for that; otherwise (NULL) their wait is over.
+ */
+void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work,
+				struct wqi_worker *worker);
 
 /* The item that @worker ran has ended. */
 void wqi_flush_finished_locked(struct wqi_worker *worker);

@@ -7,8 +7,6 @@
 /* Looks at the word before sleeping: about 2 µs, a few hand-overs. */
 #define LOCK_SPINS 64
 
-__thread volatile unsigned wqi_locks_held;
-
 #ifdef WQI_TESTING
 __thread char wqi_lock_self;
 #endif

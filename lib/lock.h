@@ -30,13 +30,6 @@ extern __thread char wqi_lock_self;
 #define wqi_assert_held(l) ((void)0)
 #endif
 
-/*
- * Locks that this thread holds or is taking.  A signal handler on this thread
- * reads it to know that it interrupted the library; plain, since only this thread
- * writes it, in order.
- */
-extern __thread volatile unsigned wqi_locks_held __attribute__((tls_model("initial-exec")));
-
 void wqi_lock_slow(struct wqi_lock *lock);
 void wqi_unlock_slow(struct wqi_lock *lock);
 
@@ -44,7 +37,6 @@ static inline void wqi_lock(struct wqi_lock *lock)
 {
 	uint32_t free_word = 0;
 
-	wqi_locks_held++;
 	if (wqi_unlikely(!wqi_cas(&lock->word, &free_word, 1)))
 		wqi_lock_slow(lock);
 #ifdef WQI_TESTING
@@ -60,7 +52,6 @@ static inline void wqi_unlock(struct wqi_lock *lock)
 #endif
 	if (wqi_unlikely(wqi_xchg(&lock->word, 0) == 2))
 		wqi_unlock_slow(lock);
-	wqi_locks_held--;
 }
 
 #endif /* WQI_LOCK_H */

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "cpu.h"
 #include "mem.h"
@@ -160,7 +162,9 @@ static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
 	if (wqi_too_many_workers_locked(pool) && !pool->retiring) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
 		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_idle_timeout_ns);
-		if (now >= at && !wqi_load_relaxed(&oldest->wake)) {
+		if (wqi_load_relaxed(&oldest->wake)) {
+			at = UINT64_MAX; /* about to run; asks again when it is idle */
+		} else if (now >= at) {
 			oldest->retire = true;
 			pool->retiring = true;
 			if (!wqi_xchg(&oldest->wake, 1))
@@ -232,6 +236,8 @@ static void *manager_main(void *arg)
 
 	(void)arg;
 	prctl(PR_SET_NAME, "wq/manager");
+	/* The process's nice value is its main thread's; workers inherit ours. */
+	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, (id_t)getpid()));
 	for (;;) {
 		event = wqi_load_seq_cst(&manager_event);
 		manager_serve_requests();
@@ -268,6 +274,11 @@ int wqi_manager_start(void)
 	wqi_runtime_worker_signals(&block);
 	pthread_sigmask(SIG_SETMASK, &block, &before);
 	err = pthread_create(&manager_thread, &attr, manager_main, NULL);
+	if (err == EPERM) {
+		/* An idle policy can't be left without privilege: then all share it. */
+		pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED);
+		err = pthread_create(&manager_thread, &attr, manager_main, NULL);
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return err ? -EAGAIN : 0;

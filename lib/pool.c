@@ -74,9 +74,12 @@ static void pool_ready_locked(struct wqi_pool *pool)
 	pool->ready = true;
 }
 
+__thread volatile unsigned wqi_pool_locks_held;
+
 void wqi_pool_lock(struct wqi_pool *pool)
 {
 	wqi_yield_point();
+	wqi_pool_locks_held++;
 	wqi_lock(&pool->lock);
 	if (wqi_unlikely(!pool->ready))
 		pool_ready_locked(pool);
@@ -119,8 +122,7 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
-			if (wqi_pool_unclaim_locked(pool, work) & WQI_LINKED)
-				wqi_flush_cancelled_locked(pool, work);
+			wqi_pool_unclaim_locked(pool, work);
 			continue;
 		}
 		if (wqi_state_id(state) != id) {
@@ -164,7 +166,7 @@ void wqi_pool_wake_one_locked(struct wqi_pool *pool)
 
 	wqi_assert_held(&pool->lock);
 
-	cds_list_for_each_entry (worker, &pool->idle, idle_node) {
+	cds_list_for_each_entry(worker, &pool->idle, idle_node) {
 		if (!wqi_xchg(&worker->wake, 1)) {
 			wqi_futex_wake(&worker->wake, 1);
 			return;
@@ -179,7 +181,7 @@ static uintptr_t pool_next_to_kick_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *worker;
 
-	cds_list_for_each_entry (worker, &pool->idle, idle_node)
+	cds_list_for_each_entry(worker, &pool->idle, idle_node)
 		if (!wqi_load_relaxed(&worker->wake))
 			return (uintptr_t)worker;
 	return WQI_KICK_MANAGER;
@@ -232,6 +234,9 @@ uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
 			new = (new & ~WQI_ID_MASK) | (uint64_t)worker->current_pwq->id
 							     << WQI_ID_SHIFT;
 	} while (!wqi_cas(&work->wq_state, &old, new));
+	/* The item may be queued again from here on: only its address is used. */
+	if (old & WQI_LINKED)
+		wqi_flush_cancelled_locked(pool, work, worker);
 	return old;
 }
 

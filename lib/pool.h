@@ -61,6 +61,7 @@ struct wqi_pool {
 	uint64_t stalled_since_ns;	 /* L: no item has started since then, as far as seen */
 	uint64_t stall_wait_ns;		 /* L: how long that may last before help comes */
 	bool watched;			 /* L: the manager looks at the pool by time */
+	unsigned quiet_looks;		 /* L: looks in a row that found nothing to do */
 	struct cds_list_head ready_list; /* L: items that got their share of max_active */
 	struct cds_list_head worklist;	 /* L: items in the order of acceptance */
 	struct cds_list_head idle;	 /* L: idle workers, last to sleep first */
@@ -103,11 +104,19 @@ struct wqi_pool *wqi_pool_unbound(int nice);
 /* Make room for the per-CPU pools, once.  0 or -ENOMEM.  Under G. */
 int wqi_pools_init(void);
 
+/*
+ * Pools' locks that this thread holds or is taking.  A signal handler on this
+ * thread reads it to know that it may not take one; plain, since only this thread
+ * writes it, in order.
+ */
+extern __thread volatile unsigned wqi_pool_locks_held __attribute__((tls_model("initial-exec")));
+
 void wqi_pool_lock(struct wqi_pool *pool);
 
 static inline void wqi_pool_unlock(struct wqi_pool *pool)
 {
 	wqi_unlock(&pool->lock);
+	wqi_pool_locks_held--;
 }
 
 /* Move the inbox to the worklist.  Returns how many items came. */
@@ -139,10 +148,10 @@ void wqi_pool_hand_over_locked(struct wqi_pool *pool);
 struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work);
 
 /*
- * End a claim without a run: the item's word becomes idle.  Returns the state
- * before.  Where the item is still running, the word goes back to naming the pwq
- * of that run: the one it was queued on in between may go away before the run
- * ends, and the next claim has to find the run (G2).
+ * End a claim without a run: the item's word becomes idle, its flushers are seen
+ * to.  Returns the state before.  Where the item is still running, the word goes back to naming the
+ * pwq of that run: the one it was queued on in between may go away before the run ends, and the
+ * next claim has to find the run (G2).
  */
 uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work);
 

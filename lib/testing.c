@@ -45,6 +45,17 @@ bool wqi_fault_now(enum wqi_fault what)
 	return false;
 }
 
+void (*wqi_test_hook)(const char *where); /* A */
+
+void wqi_pause_point(const char *where)
+{
+	void (*hook)(const char *) = wqi_load_acquire(&wqi_test_hook);
+
+	wqi_yield_point();
+	if (hook)
+		hook(where);
+}
+
 void wqi_yield_point(void)
 {
 	unsigned one_in = wqi_load_relaxed(&test_one_in);

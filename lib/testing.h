@@ -25,12 +25,20 @@ void wqi_test_yields(uint64_t seed, unsigned one_in);
 /* Let @after more uses of @what succeed and then @fails in a row fail. */
 void wqi_test_fault(enum wqi_fault what, unsigned after, unsigned fails);
 
+/*
+ * Called, if set, at named points with the name: a test stops a thread there, to
+ * make an interleaving happen.
+ */
+extern void (*wqi_test_hook)(const char *where);
+
+void wqi_pause_point(const char *where);
 void wqi_yield_point(void);
 bool wqi_fault_now(enum wqi_fault what);
 
 #else
 
 #define wqi_assert(x)	    ((void)0)
+#define wqi_pause_point(w)  ((void)0)
 #define wqi_yield_point()   ((void)0)
 #define wqi_fault_now(what) (false)
 

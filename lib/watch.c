@@ -12,14 +12,21 @@
  * thread each; back to the start when nothing waits.
  */
 #define STALL_MIN_NS 5000000u
-#define STALL_MAX_NS 1000000000u
+#define STALL_MAX_NS 100000000u
+
+/* So many looks at which nothing waits and nothing starts: no more, until it does. */
+#define QUIET_LOOKS 4
 
 uint64_t wqi_watch_begin(struct wqi_pool *pool, uint64_t now)
 {
 	bool watched;
 
 	wqi_pool_lock(pool);
+	/* A producer asks too: when workers are in items and it was not watched. */
+	if (pool->nr_idle < pool->nr_workers)
+		pool->watched = true;
 	watched = pool->watched;
+	pool->quiet_looks = 0;
 	pool->seen_started = pool->nr_started;
 	pool->stalled_since_ns = now;
 	pool->stall_wait_ns = STALL_MIN_NS;
@@ -44,8 +51,9 @@ static void watch_help_locked(struct wqi_pool *pool, uint64_t started, uint64_t 
 {
 	if (!started && now - pool->stalled_since_ns >= pool->stall_wait_ns) {
 		pool->stalled_since_ns = now;
-		if (pool->stall_wait_ns < STALL_MAX_NS)
-			pool->stall_wait_ns *= 2;
+		pool->stall_wait_ns *= 2;
+		if (pool->stall_wait_ns > STALL_MAX_NS)
+			pool->stall_wait_ns = STALL_MAX_NS;
 		if (pool->nr_running >= pool->level)
 			watch_uncount_one_locked(pool);
 	}
@@ -55,6 +63,30 @@ static void watch_help_locked(struct wqi_pool *pool, uint64_t started, uint64_t 
 		pool->item_ns = WATCH_INTERVAL_NS / (started + 1);
 		wqi_pool_wake_one_locked(pool);
 	}
+}
+
+/*
+ * Nothing waits, nothing starts.  Items may go on for hours: then the looks end,
+ * and the next producer asks for them again (ORD-SLEEP (b): publish whom to wake,
+ * then look at the inbox).  A worker whose item ends does too.
+ */
+static bool watch_may_end_locked(struct wqi_pool *pool)
+{
+	if (pool->nr_idle == pool->nr_workers) {
+		pool->watched = false;
+		return true;
+	}
+	if (++pool->quiet_looks < QUIET_LOOKS || pool->nr_creating)
+		return false;
+	if (pool->nr_running) {
+		wqi_xchg(&pool->kick, WQI_KICK_MANAGER);
+		if (!wqi_inbox_is_empty(&pool->inbox)) {
+			wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+			return false;
+		}
+	}
+	pool->watched = false;
+	return true;
 }
 
 uint64_t wqi_watch_look(struct wqi_pool *pool, uint64_t now)
@@ -69,17 +101,15 @@ uint64_t wqi_watch_look(struct wqi_pool *pool, uint64_t now)
 	pool->seen_started = pool->nr_started;
 	if (started)
 		pool->stalled_since_ns = now;
+	if (waiting || started)
+		pool->quiet_looks = 0;
 	if (waiting) {
 		watch_help_locked(pool, started, now);
 	} else {
 		pool->stalled_since_ns = now;
 		pool->stall_wait_ns = STALL_MIN_NS;
-		if (pool->nr_idle == pool->nr_workers && !started) {
-			pool->watched = false;
+		if (!started && watch_may_end_locked(pool))
 			next = 0;
-		} else if (!started) {
-			next = now + 4 * WATCH_INTERVAL_NS;
-		}
 	}
 	wqi_pool_unlock(pool);
 	return next;

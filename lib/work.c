@@ -53,24 +53,27 @@ unsigned wq_work_busy(const struct wq_work *work)
 }
 
 /*
- * The item's last pool is not where it was to go: if it is running there, it must
- * be queued there (G2).  We hold PENDING, so it can't start; ORD-RUNNING says that
- * a run that has not ended is seen.
+ * The item was last on a pwq of another pool, or on one that is gone.  If it is
+ * running there still, it must be queued there (G2).  The number is looked up
+ * again now that the claim is ours: before it, it could come to stand for a new
+ * pwq, on which the item ran and became idle again with the same word.  We hold
+ * PENDING, so it can't start; ORD-RUNNING says that a run that has not ended is
+ * seen.
  *
  * Returns the pwq to push to, or NULL if the item was cancelled meanwhile.
  */
-static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pool *last,
-				       struct wqi_pwq *pwq)
+static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq)
 {
-	struct wqi_pwq *running;
-	uint64_t old, new;
+	uint64_t old = wqi_state(work), new;
+	struct wqi_pwq *running = NULL;
+	struct wqi_pool *last;
 
-	wqi_yield_point();
-	running = wqi_pool_running_pwq_rcu(last, work);
+	wqi_pause_point("settle");
+	if (wqi_pwq_of_state(old, &last))
+		running = wqi_pool_running_pwq_rcu(last, work);
 	if (running)
 		pwq = running;
 
-	old = wqi_state(work);
 	do {
 		if (old & WQI_CANCEL)
 			new = old & ~WQI_PENDING_ALL;
@@ -88,23 +91,25 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pool *la
  * that the worker's clearing of PENDING (b) reads from: the run that follows sees
  * what the caller wrote (G4).
  *
- * Returns 1 and in *@last the pool in which to look for a run that goes on, or
- * NULL; 0 or -errno.  A @chained caller is in no read-side section: it gets
- * -EAGAIN where one is needed.
+ * A claim that needs no look elsewhere names its pwq at once: the item was never
+ * queued, or last on this pwq, or on one of the same pool, whose number can't
+ * change hands inside this section.
+ *
+ * Returns 1 and in *@to where to push (NULL: cancelled meanwhile), 0 or -errno.
  */
-static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, bool chained,
-		      struct wqi_pool **last)
+static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
+			  struct wqi_pwq **to)
 {
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
 			 (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
+	struct wqi_pool *last;
 
 	do {
 		if (wqi_unlikely(!(old & WQI_INIT)))
 			return -EINVAL;
 		if (wqi_unlikely(old & (WQI_DEPTH_MASK | WQI_CANCEL)))
 			return -EBUSY;
-		*last = NULL;
 		if (old & WQI_PENDING) {
 			new = old;
 			continue;
@@ -115,62 +120,32 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 		new = (old & ~WQI_ID_MASK) | fresh;
 		if (wqi_state_id(old) == pwq->id || !wqi_state_id(old))
 			continue;
-		if (chained)
-			return -EAGAIN;
-		wqi_pwq_of_state(old, last);
-		if (*last == pwq->pool)
-			*last = NULL;
-		if (*last)
+		wqi_pwq_of_state(old, &last);
+		wqi_pause_point("claim");
+		if (last != pwq->pool)
 			new = old | WQI_PENDING | WQI_TRANSIT;
 	} while (wqi_unlikely(!wqi_cas(&work->wq_state, &old, new)));
 
-	return !(old & WQI_PENDING);
-}
-
-static void work_push(struct wq_work *work, struct wqi_pool *pool)
-{
-	wqi_yield_point();
-	wqi_inbox_push(&pool->inbox, work);
-	wqi_pool_kick(pool);
-}
-
-/*
- * An item queues on its own queue.  No read-side section: the queue, its table,
- * its pwqs and their pools stay as long as one of its items runs; a drain counts
- * the caller, and looks twice; and who finds the item claimed but not pushed yet
- * leaves a waiter or a mark with it.  -EAGAIN: a section is needed after all.
- */
-static int work_queue_chained(struct wq *wq, struct wq_work *work)
-{
-	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, wqi_cpu_current());
-	struct wqi_pool *last;
-	int ret = work_claim(wq, work, pwq, true, &last);
-
-	if (ret > 0)
-		work_push(work, pwq->pool);
-	return ret;
+	if (old & WQI_PENDING)
+		return 0;
+	*to = wqi_unlikely(new &WQI_TRANSIT) ? work_settle_rcu(work, pwq) : pwq;
+	return 1;
 }
 
 int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 {
-	unsigned here, token;
-	struct wqi_pool *last;
-	struct wqi_pwq *pwq;
-	int ret;
+	unsigned here = wqi_cpu_current();
+	unsigned token = wqi_rcu_read_lock_on(here);
+	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
+	int ret = work_claim_rcu(wq, work, pwq, &pwq);
 
-	if (cpu < 0 && wqi_worker_serves(wq)) {
-		ret = work_queue_chained(wq, work);
-		if (ret != -EAGAIN)
-			return ret;
+	if (ret > 0 && pwq) {
+		struct wqi_pool *pool = pwq->pool;
+
+		wqi_yield_point();
+		wqi_inbox_push(&pool->inbox, work);
+		wqi_pool_kick(pool);
 	}
-	here = wqi_cpu_current();
-	token = wqi_rcu_read_lock_on(here);
-	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
-	ret = work_claim(wq, work, pwq, false, &last);
-	if (ret > 0 && wqi_unlikely(last))
-		pwq = work_settle_rcu(work, last, pwq);
-	if (ret > 0 && pwq)
-		work_push(work, pwq->pool);
 	wqi_rcu_read_unlock(token);
 	return ret;
 }

@@ -48,6 +48,14 @@ static void worker_count_locked(struct wqi_worker *self)
 	wqi_xchg(&self->pool->kick, WQI_KICK_NOBODY);
 }
 
+/* Have the manager look at the pool from time to time, for it is busy. */
+static void worker_call_watch_locked(struct wqi_pool *pool)
+{
+	pool->watched = true;
+	wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+	wqi_manager_request(pool);
+}
+
 /* --- what an item costs, and whether help is worth it --- */
 
 static void worker_batch_begin_locked(struct wqi_worker *self)
@@ -222,6 +230,8 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 		wqi_pool_lock(pool);
 		if (wqi_unlikely(!self->counted))
 			worker_count_locked(self);
+		if (wqi_unlikely(!pool->watched))
+			worker_call_watch_locked(pool);
 	}
 
 	worker_clear_busy_locked(self);
@@ -281,10 +291,8 @@ static void worker_become_running_locked(struct wqi_worker *self)
 
 	worker_count_locked(self);
 	worker_batch_begin_locked(self);
-	if (!pool->watched) {
-		pool->watched = true;
-		wqi_manager_request(pool);
-	}
+	if (!pool->watched)
+		worker_call_watch_locked(pool);
 }
 
 /* Be idle.  True: there may be work; false: to end. */
@@ -351,8 +359,11 @@ static void worker_set_nice(int nice)
 
 	if (!nice || !setpriority(PRIO_PROCESS, 0, nice))
 		return;
-	if (!getrlimit(RLIMIT_NICE, &limit) && limit.rlim_cur > 20 && limit.rlim_cur <= 40)
-		setpriority(PRIO_PROCESS, 0, 20 - (int)limit.rlim_cur);
+	if (getrlimit(RLIMIT_NICE, &limit) || limit.rlim_cur < 1 || limit.rlim_cur > 40)
+		return;
+	nice = 20 - (int)limit.rlim_cur;
+	if (nice < getpriority(PRIO_PROCESS, 0))
+		setpriority(PRIO_PROCESS, 0, nice);
 }
 
 static void worker_set_name(const struct wqi_worker *self)

@@ -22,7 +22,10 @@ extern "C" {
  * @max_active: items active at once, per CPU for WQ_PERCPU and in all otherwise;
  *              1 to 2048, 0 for the default (1024; 1 with WQ_ORDERED)
  *
- * The first call starts the library's manager thread.
+ * The first call starts the library's manager thread, and settles which CPUs the
+ * library uses: those that the process's main thread may use then.  Workers are
+ * made when items come.  Where that fails (limits, memory), items wait and it is
+ * tried again every 100 ms; so long a flush of them does not return.
  *
  * Return: the queue, to be ended with wq_destroy(); NULL and errno: EINVAL
  *   @name NULL or empty, unknown flags, WQ_ORDERED with WQ_PERCPU or with
@@ -104,7 +107,8 @@ WQ_API int wq_schedule(struct wq_work *work);
  * @wq: queue from wq_alloc()
  *
  * What is queued later, also by items that requeue themselves for ever, does not
- * prolong the wait.
+ * prolong the wait.  A queueing that was answered 0 counts too: the run that it
+ * joined is waited for.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
  *   items; -EINVAL NULL.

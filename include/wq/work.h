@@ -119,10 +119,12 @@ WQ_API int wq_work_flush(struct wq_work *work);
  * Context: any, signal handlers included.  Never waits for an item or allocates.
  * Safety: MT-Safe, AS-Safe.
  * Ordering: none.
- * Lifetime: after this call the item may still run, and where another thread
- *   was just queueing it, or a signal handler cancelled, the library may hold it
- *   a moment longer (queueing it answers -EBUSY so long).  The memory is the
- *   caller's only after wq_work_cancel_sync().
+ * Lifetime: after this call the item may still be running, so the memory is the
+ *   caller's only after wq_work_cancel_sync().  Where another thread was just
+ *   queueing it the library holds it a moment longer, and where the caller is a
+ *   signal handler that interrupted the library, until its turn comes or it is
+ *   cancelled again; so long it shows WQ_BUSY_CANCELING and queueing it answers
+ *   -EBUSY.
  * Since: 0.1
  */
 WQ_API int wq_work_cancel(struct wq_work *work);

@@ -14,7 +14,7 @@
  *   everything else   no     yes    yes     yes     yes    yes
  *
  * and on one queue: all of them, but nothing may be called on a queue during or
- * after wq_destroy() except wq_queue() during it (answered with -ESHUTDOWN).
+ * after wq_destroy() except wq_queue() and wq_queue_on() during it (-ESHUTDOWN).
  */
 #ifndef WQ_WQ_H
 #define WQ_WQ_H

@@ -57,7 +57,8 @@ static void tear_down(struct bench_top *top)
 }
 
 /* @list holds the items from number @from on, @nr of them, and nothing else. */
-static void check_list(struct bench_top *top, struct cds_list_head *list, unsigned from, unsigned nr)
+static void check_list(struct bench_top *top, struct cds_list_head *list, unsigned from,
+		       unsigned nr)
 {
 	struct cds_list_head *link = list->next;
 	unsigned i;
@@ -165,10 +166,10 @@ static void check_mark(bool listed)
 		wqi_pool_unlock(pool);
 	}
 
-	wqi_locks_held++;
+	wqi_pool_locks_held++;
 	assert_int_equal(wq_work_cancel(&probe.work), 1);
 	assert_int_equal(wq_work_cancel(&probe.work), 0);
-	wqi_locks_held--;
+	wqi_pool_locks_held--;
 	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_PENDING | WQ_BUSY_CANCELING);
 	assert_int_equal(wq_queue(wq, &probe.work), -EBUSY);
 
