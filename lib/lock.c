@@ -16,6 +16,7 @@ void wqi_lock_slow(struct wqi_lock *lock)
 	uint32_t seen;
 	int i;
 
+	wqi_pause_point("lock is taken");
 	for (i = 0; i < LOCK_SPINS; i++) {
 		seen = wqi_load_relaxed(&lock->word);
 		if (seen == 0 && wqi_cas(&lock->word, &seen, 1))

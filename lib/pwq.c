@@ -18,12 +18,16 @@ void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi
 /* ORD-FLUSH-NEW (a): after `pool` was stored, by whoever locks it first. */
 void wqi_pwq_ready_locked(struct wqi_pwq *pwq)
 {
+	uint32_t color;
+
 	wqi_assert_held(&pwq->pool->lock);
 
 	if (pwq->ready)
 		return;
 	CDS_INIT_LIST_HEAD(&pwq->inactive);
-	wqi_store_relaxed(&pwq->work_color, wqi_load_seq_cst(&pwq->wq->work_color));
+	color = wqi_load_seq_cst(&pwq->wq->work_color);
+	wqi_pause_point("pwq ready");
+	wqi_store_relaxed(&pwq->work_color, color);
 	pwq->ready = true;
 }
 

@@ -113,21 +113,35 @@ static struct flip {
 	struct wq *wq;
 	struct probe late;
 	int cpu;
-	bool opened;
+	bool armed, opened;
 } flip;
 
-/* On the flusher, between its two rounds: a pwq comes to life; then its first wait. */
+/*
+ * On the flusher, between its two rounds: the first item for a CPU comes.  On that
+ * CPU's worker: it stops when it has read the queue's colour.  It goes on when the
+ * flusher wants its lock, or when the flush is over.
+ */
 static void flip_hook(const char *where)
 {
-	if (!stops_here)
+	if (!stops_here) {
+		if (!strcmp(where, "pwq ready") &&
+		    __atomic_exchange_n(&flip.armed, false, __ATOMIC_SEQ_CST)) {
+			latch_post(&stop.reached);
+			latch_wait(&stop.go, 1);
+		}
 		return;
-	if (!strcmp(where, "flip") && flip.cpu >= 0) {
-		assert_int_equal(wq_queue_on(flip.wq, &flip.late.work, flip.cpu), 1);
-		flip.cpu = -1;
-		latch_wait(&flip.late.started, 1);
 	}
+	if (!strcmp(where, "flip") && flip.cpu >= 0) {
+		__atomic_store_n(&flip.armed, true, __ATOMIC_SEQ_CST);
+		wq_queue_on(flip.wq, &flip.late.work, flip.cpu);
+		flip.cpu = -1;
+		latch_wait(&stop.reached, 1);
+	}
+	if (!strcmp(where, "lock is taken"))
+		let_go();
 	if (!strcmp(where, "flush event") && !flip.opened) {
 		flip.opened = true;
+		let_go();
 		latch_post(&flip.late.open);
 	}
 }
@@ -144,7 +158,6 @@ static void flush_reaches_a_pwq_that_is_new_while_colours_change(void **state)
 	if (usable_cpu(1) < 0)
 		skip();
 	for (rounds = 0; rounds < 18; rounds++) {
-		no_hook(NULL);
 		flip.wq = wq_alloc("flip", WQ_PERCPU, 0);
 		flip.cpu = usable_cpu(1);
 		flip.opened = false;
@@ -153,10 +166,13 @@ static void flush_reaches_a_pwq_that_is_new_while_colours_change(void **state)
 		assert_int_equal(wq_queue_on(flip.wq, &first.work, usable_cpu(0)), 1);
 		for (i = 0; i < rounds; i++)
 			assert_int_equal(wq_flush(flip.wq), 0);
+		stop_at("pwq ready");
 		stops_here = true;
 		__atomic_store_n(&wqi_test_hook, flip_hook, __ATOMIC_RELEASE);
 		assert_int_equal(wq_flush(flip.wq), 0);
+		let_go();
 		assert_int_equal(wq_flush(flip.wq), 0);
+		assert_int_equal(wq_work_busy(&flip.late.work), 0);
 		assert_int_equal(count_get(&flip.late.ended.count), 1);
 		stops_here = false;
 		no_hook(NULL);
