@@ -24,6 +24,7 @@ static int cancel_mark(struct wq_work *work, uint64_t state)
 static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_work *work)
 {
 	uint64_t state = wqi_state(work);
+	struct wqi_worker *worker;
 
 	wqi_assert_held(&pool->lock);
 
@@ -31,8 +32,13 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
 		return 0;
 	if (state & WQI_TRANSIT || wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
 		return -EAGAIN;
-	if (!wqi_work_is_listed_locked(work))
-		return cancel_mark(work, state);
+	if (!wqi_work_is_listed_locked(work)) {
+		/* It runs and has queued itself: its worker gives it up.  Or it is on its way. */
+		worker = wqi_pool_find_running_locked(pool, work);
+		if (!worker || !wqi_xchg(&worker->requeued, (struct wq_work *)NULL))
+			return cancel_mark(work, state);
+		return !(wqi_pool_unclaim_locked(pool, work) & WQI_CANCEL);
+	}
 
 	wqi_work_unlist_locked(work);
 	state = wqi_pool_unclaim_locked(pool, work);

@@ -44,6 +44,24 @@ void wqi_pwq_accept_locked(struct wqi_pwq *pwq, struct wq_work *work, uint64_t s
 	pwq->nr_accepted++;
 }
 
+/*
+ * Such a flush has not ended: its turn comes after the flush of the colour of the
+ * run that goes on, which is this one or an earlier one.
+ */
+void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state)
+{
+	unsigned color = wqi_state_color(state);
+
+	wqi_assert_held(&pwq->pool->lock);
+
+	if (wqi_unlikely(color != pwq->work_color && !(pwq->flush_mask & 1u << color))) {
+		pwq->flush_mask |= 1u << color;
+		wqi_add(&pwq->wq->nr_to_flush[color], 1);
+	}
+	pwq->nr_in_flight[color]++;
+	pwq->nr_accepted++;
+}
+
 bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
 {
 	return pwq->nr_active < wqi_load_relaxed(&pwq->wq->max_active);

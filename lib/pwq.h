@@ -48,6 +48,12 @@ void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi
 /* Count a spliced item in; mends its colour.  @state is its state word. */
 void wqi_pwq_accept_locked(struct wqi_pwq *pwq, struct wq_work *work, uint64_t state);
 
+/*
+ * Count in an item that queued itself while it ran on this pwq, with the colour
+ * that it claimed: a flush that came between claim and now has to wait for it.
+ */
+void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state);
+
 /* May another item start? */
 bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq);
 

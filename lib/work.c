@@ -96,9 +96,9 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq
  * change hands inside this section.
  *
  * Returns 1 and in *@to where to push (NULL: cancelled meanwhile), 0 or -errno.
+ * Outside a read-side section @to is NULL, and -EAGAIN says that one is needed.
  */
-static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
-			  struct wqi_pwq **to)
+static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, struct wqi_pwq **to)
 {
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
@@ -120,6 +120,8 @@ static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *p
 		new = (old & ~WQI_ID_MASK) | fresh;
 		if (wqi_state_id(old) == pwq->id || !wqi_state_id(old))
 			continue;
+		if (!to)
+			return -EAGAIN;
 		wqi_pwq_of_state(old, &last);
 		wqi_pause_point("claim");
 		if (last != pwq->pool)
@@ -128,17 +130,50 @@ static int work_claim_rcu(struct wq *wq, struct wq_work *work, struct wqi_pwq *p
 
 	if (old & WQI_PENDING)
 		return 0;
-	*to = wqi_unlikely(new &WQI_TRANSIT) ? work_settle_rcu(work, pwq) : pwq;
+	if (wqi_unlikely((new &WQI_TRANSIT) != 0))
+		pwq = work_settle_rcu(work, pwq);
+	if (to)
+		*to = pwq;
 	return 1;
+}
+
+/*
+ * An item that queues itself can't start before its function returns: its worker
+ * keeps it until then, and puts it on the worklist when it takes the pool's lock
+ * anyway.  No section: the run keeps queue, pwq and pool.  Not where order counts:
+ * what is queued until then would pass it.
+ */
+static int work_requeue(struct wqi_worker *self, struct wq_work *work)
+{
+	struct wqi_pwq *pwq = self->current_pwq;
+	int ret;
+
+	if (pwq->wq->flags & (WQ_PERCPU | WQ_ORDERED))
+		return -EAGAIN;
+	ret = work_claim(pwq->wq, work, pwq, NULL);
+	wqi_pause_point("requeue");
+	if (ret > 0)
+		wqi_store_release(&self->requeued, work);
+	return ret;
 }
 
 int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 {
-	unsigned here = wqi_cpu_current();
-	unsigned token = wqi_rcu_read_lock_on(here);
-	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
-	int ret = work_claim_rcu(wq, work, pwq, &pwq);
+	struct wqi_worker *self = wqi_worker_self;
+	unsigned here, token;
+	struct wqi_pwq *pwq;
+	int ret;
 
+	if (self && self->current_work == work && self->current_fn == work->wq_fn &&
+	    self->current_pwq->wq == wq) {
+		ret = work_requeue(self, work);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	here = wqi_cpu_current();
+	token = wqi_rcu_read_lock_on(here);
+	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
+	ret = work_claim(wq, work, pwq, &pwq);
 	if (ret > 0 && pwq) {
 		struct wqi_pool *pool = pwq->pool;
 

@@ -195,6 +195,21 @@ static struct wq_work *worker_next_locked(struct wqi_worker *self, struct wqi_pw
 	}
 }
 
+/* The item that runs has queued itself: from here on it is on the worklist. */
+static void worker_accept_requeued_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
+{
+	struct wq_work *work = self->requeued;
+	uint64_t state = wqi_state(work);
+
+	wqi_store_relaxed(&self->requeued, (struct wq_work *)NULL);
+	if (wqi_unlikely(state & WQI_CANCEL)) {
+		wqi_pool_unclaim_locked(self->pool, work);
+		return;
+	}
+	wqi_pwq_accept_requeued_locked(pwq, state);
+	cds_list_add_tail(wqi_work_link(work), &self->pool->worklist);
+}
+
 /*
  * Run one item, off its list and counted as active.  The lock is dropped while fn
  * runs.
@@ -232,6 +247,8 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 			worker_count_locked(self);
 		if (wqi_unlikely(!pool->watched))
 			worker_call_watch_locked(pool);
+		if (wqi_load_relaxed(&self->requeued))
+			worker_accept_requeued_locked(self, pwq);
 	}
 
 	worker_clear_busy_locked(self);

@@ -12,6 +12,7 @@ struct wqi_worker {
 	struct wq_work *current_work; /* A, release: NULL between items */
 	struct wqi_pwq *current_pwq;  /* A, relaxed; valid while current_work is set */
 	wq_work_fn current_fn;	      /* A, relaxed; as current_pwq */
+	struct wq_work *requeued;     /* A, release: current_work, if it queued itself */
 	unsigned current_color;	      /* K */
 	struct wqi_worker *busy_next; /* L: pool->busy */
 
