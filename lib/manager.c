@@ -99,7 +99,7 @@ static int manager_start_thread(struct wqi_worker *worker)
 		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
 	}
 	pthread_attr_destroy(&attr);
-	wqi_free(one);
+	wqi_free(one, bytes);
 	return err;
 }
 

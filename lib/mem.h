@@ -6,11 +6,11 @@
 #include <stddef.h>
 
 /*
- * Zeroed memory on its own cache lines, for wqi_free(); NULL where there is none.
- * Large blocks come untouched from the system: zeroed memory that nobody uses
- * costs address space only.
+ * Zeroed memory on its own cache lines, to be given back with its size; NULL where
+ * there is none.  Large blocks come untouched from the system: what of them nobody
+ * uses costs address space only.
  */
 void *wqi_zalloc(size_t bytes);
-void wqi_free(void *p);
+void wqi_free(void *p, size_t bytes);
 
 #endif /* WQI_MEM_H */

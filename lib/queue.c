@@ -43,14 +43,20 @@ static int queue_check(const char *name, unsigned flags, int max_active)
 	return 0;
 }
 
+static size_t queue_table_bytes(void)
+{
+	return sizeof(struct wqi_table) + wqi_cpus.nr * sizeof(struct wqi_pwq *);
+}
+
 static void queue_free(struct wq *wq)
 {
 	if (!wq)
 		return;
-	wqi_free(wq->name);
-	wqi_free(wq->table);
-	wqi_free(wq->pwqs);
-	wqi_free(wq);
+	if (wq->name)
+		wqi_free(wq->name, strlen(wq->name) + 1);
+	wqi_free(wq->table, queue_table_bytes());
+	wqi_free(wq->pwqs, wq->nr_pwqs * sizeof(*wq->pwqs));
+	wqi_free(wq, sizeof(*wq));
 }
 
 /* The memory, without a number or a pool. */
@@ -67,13 +73,14 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 	if (flags & WQ_ORDERED)
 		wq->max_active = 1;
 	wq->name = wqi_zalloc(strlen(name) + 1);
-	wq->table = wqi_zalloc(sizeof(*wq->table) + nr * sizeof(wq->table->slot[0]));
+	if (wq->name)
+		strcpy(wq->name, name);
+	wq->table = wqi_zalloc(queue_table_bytes());
 	wq->pwqs = wqi_zalloc(wq->nr_pwqs * sizeof(*wq->pwqs));
 	if (!wq->name || !wq->table || !wq->pwqs) {
 		queue_free(wq);
 		return NULL;
 	}
-	strcpy(wq->name, name);
 	wq->table->nr = nr;
 	for (i = 0; i < nr; i++)
 		wq->table->slot[i] = &wq->pwqs[flags & WQ_PERCPU ? i : 0];

@@ -151,15 +151,16 @@ static void memory_is_aligned_zeroed_and_can_fail(void **state)
 	unsigned long i;
 	char *p;
 
-	for (i = 1; i < 1000; i += 37) {
+	for (i = 1; i < 400000; i = i * 3 / 2 + 1) {
 		p = wqi_zalloc(i);
 		assert_non_null(p);
 		assert_int_equal((uintptr_t)p % WQI_CACHE_LINE, 0);
 		assert_int_equal(p[0] | p[i - 1], 0);
 		memset(p, 1, i);
-		wqi_free(p);
+		wqi_free(p, i);
 	}
-	wqi_free(NULL);
+	wqi_free(NULL, 5);
+	wqi_free(NULL, 500000);
 	assert_null(wqi_zalloc(SIZE_MAX));
 }
 

@@ -51,9 +51,9 @@ static void tear_down(struct bench_top *top)
 	wqi_pool_unlock(top->pool);
 	wqi_ids_set(top->id, NULL);
 	wqi_ids_free(top->id, 1);
-	wqi_free(top->pwq);
-	wqi_free(top->pool);
-	wqi_free(top->wq);
+	wqi_free(top->pwq, sizeof(*top->pwq));
+	wqi_free(top->pool, sizeof(*top->pool));
+	wqi_free(top->wq, sizeof(*top->wq));
 }
 
 /* @list holds the items from number @from on, @nr of them, and nothing else. */
