@@ -60,7 +60,7 @@ void wqi_flush_finished_locked(struct wqi_worker *worker)
 }
 
 /*
- * Where the worker still has to wake up, sleeping at once lets it have this CPU.
+ * Where the worker still has to wake up on this CPU, sleeping at once lets it.
  * Pools live as long as the library: the pool's hint may be used outside its lock.
  */
 static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
@@ -68,7 +68,7 @@ static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
 	uint64_t start = wqi_now_ns(), ns = wqi_load_relaxed(&pool->flush_spin.ns);
 	bool uncounted = wqi_worker_wait_begin();
 
-	if (wqi_cpus.nr_usable < 2 || !waiter->awake)
+	if (wqi_cpus.nr_usable < 2 || !waiter->spin)
 		ns = 0;
 	if (!wqi_spin_until(wqi_load_acquire(&waiter->done), start, ns))
 		wqi_futex_wait_post(&waiter->done);
@@ -107,7 +107,7 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 
 	if (wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
 		return -EAGAIN;
-	waiter->awake = pool->nr_running;
+	waiter->spin = pool->nr_running || pool->last_cpu != wqi_cpu_current();
 	if (state & WQI_TRANSIT && !settled)
 		return -EINPROGRESS;
 	if (!(state & WQI_PENDING) || state & WQI_TRANSIT)

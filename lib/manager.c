@@ -159,12 +159,15 @@ static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
 	uint64_t at = UINT64_MAX;
 
 	wqi_pool_lock(pool);
+	pool->retire_timed = false;
 	if (wqi_too_many_workers_locked(pool) && !pool->retiring) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
 		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_idle_timeout_ns);
 		if (wqi_load_relaxed(&oldest->wake)) {
 			at = UINT64_MAX; /* about to run; asks again when it is idle */
-		} else if (now >= at) {
+		} else if (now < at) {
+			pool->retire_timed = true;
+		} else {
 			oldest->retire = true;
 			pool->retiring = true;
 			if (!wqi_xchg(&oldest->wake, 1))

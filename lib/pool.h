@@ -34,7 +34,7 @@ struct wqi_worker;
 struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
 	struct wq_work *work;	   /* I */
-	bool awake;		   /* I: a worker was running when the wait began */
+	bool spin;		   /* I: the item may end soon, on another CPU */
 	uint32_t done;		   /* A, release/acquire: futex word */
 };
 
@@ -45,23 +45,24 @@ struct wqi_pool {
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;
-	bool ready;			 /* L: the lists are initialised */
-	bool spinning;			 /* L: a worker waits awake for the inbox */
-	bool retiring;			 /* L: an idle worker was told to end and has not */
-	unsigned nr_running;		 /* L: workers that run items or look for some */
-	unsigned nr_idle;		 /* L */
-	unsigned nr_workers;		 /* L */
-	unsigned nr_creating;		 /* L: threads on their way */
-	struct wqi_spin idle_spin;	 /* of workers that wait for items */
-	struct wqi_spin flush_spin;	 /* of those who wait for an item to end */
-	unsigned lazy_ns;		 /* L: how long to leave a busy inbox alone */
-	uint64_t item_ns;		 /* L: what an item costs, from its run to the next */
-	uint64_t nr_started;		 /* L+: items started */
-	uint64_t seen_started;		 /* L: nr_started at the watch's last look */
-	uint64_t stalled_since_ns;	 /* L: no item has started since then, as far as seen */
-	uint64_t stall_wait_ns;		 /* L: how long that may last before help comes */
-	bool watched;			 /* L: the manager looks at the pool by time */
-	unsigned quiet_looks;		 /* L: looks in a row that found nothing to do */
+	bool ready;		    /* L: the lists are initialised */
+	bool spinning;		    /* L: a worker waits awake for the inbox */
+	bool retiring;		    /* L: an idle worker was told to end and has not */
+	bool retire_timed;	    /* L: the manager will look when the oldest idle one is due */
+	unsigned nr_running;	    /* L: workers that run items or look for some */
+	unsigned nr_idle;	    /* L */
+	unsigned nr_workers;	    /* L */
+	unsigned nr_creating;	    /* L: threads on their way */
+	struct wqi_spin idle_spin;  /* of workers that wait for items */
+	struct wqi_spin flush_spin; /* of those who wait for an item to end */
+	unsigned lazy_ns;	    /* L: how long to leave a busy inbox alone */
+	uint64_t item_ns;	    /* L: what an item costs, from its run to the next */
+	uint64_t nr_started;	    /* L+: items started */
+	uint64_t seen_started;	    /* L: nr_started at the watch's last look */
+	uint64_t stalled_since_ns;  /* L: no item has started since then, as far as seen */
+	uint64_t stall_wait_ns;	    /* L: how long that may last before help comes */
+	bool watched;		    /* L: the manager looks at the pool by time */
+	unsigned quiet_looks;	    /* L: looks in a row that found nothing to do */
 	struct cds_list_head ready_list; /* L: items that got their share of max_active */
 	struct cds_list_head worklist;	 /* L: items in the order of acceptance */
 	struct cds_list_head idle;	 /* L: idle workers, last to sleep first */
@@ -77,6 +78,7 @@ struct wqi_pool {
 	int cpu;		       /* I: the CPU, or -1 for an unbound pool */
 	int nice;		       /* I: 0, or -20 for high priority */
 	unsigned next_worker_id;       /* L */
+	unsigned last_cpu;	       /* L: where a worker last went to sleep */
 	struct wqi_pool *unbound_next; /* G: all unbound pools */
 	struct wqi_worker *dead;       /* L: workers to be joined, by spare_next */
 	bool managed;		       /* manager only: on its list of pools */

@@ -320,12 +320,15 @@ static bool worker_idle_locked(struct wqi_worker *self)
 	worker_batch_end_locked(self);
 	wqi_store_seq_cst(&self->wake, 0);
 	self->idle_since_ns = wqi_now_ns();
+	pool->last_cpu = wqi_cpu_current();
 	self->idle = true;
 	cds_list_add(&self->idle_node, &pool->idle);
 	pool->nr_idle++;
 	wqi_worker_uncount_locked(self);
-	if (wqi_too_many_workers_locked(pool))
+	if (wqi_too_many_workers_locked(pool) && !pool->retire_timed) {
+		pool->retire_timed = true;
 		wqi_manager_request(pool);
+	}
 
 	wqi_pool_unlock(pool);
 	while (!wqi_load_seq_cst(&self->wake))
