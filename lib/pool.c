@@ -187,6 +187,16 @@ static uintptr_t pool_next_to_kick_locked(struct wqi_pool *pool)
 	return WQI_KICK_MANAGER;
 }
 
+void wqi_pool_call_watch_locked(struct wqi_pool *pool)
+{
+	wqi_assert_held(&pool->lock);
+
+	pool->watched = true;
+	/* The manager is called now; producers need not. */
+	wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+	wqi_manager_request(pool);
+}
+
 /*
  * ORD-SLEEP (b): publish whom to wake, then look at the inbox.  Partner: (a)
  * push, then look at kick.  All four are seq_cst, so "the producer sees nobody to
@@ -196,8 +206,11 @@ void wqi_pool_hand_over_locked(struct wqi_pool *pool)
 {
 	wqi_assert_held(&pool->lock);
 
-	if (pool->nr_running)
+	if (pool->nr_running) {
+		if (!pool->watched && wqi_pool_has_work_locked(pool))
+			wqi_pool_call_watch_locked(pool);
 		return;
+	}
 	if (!wqi_pool_has_work_locked(pool)) {
 		wqi_xchg(&pool->kick, pool_next_to_kick_locked(pool));
 		wqi_yield_point();

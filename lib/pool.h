@@ -143,7 +143,14 @@ static inline bool wqi_pool_has_work_locked(struct wqi_pool *pool)
 /* Wake an idle worker, or ask the manager for one. */
 void wqi_pool_wake_one_locked(struct wqi_pool *pool);
 
-/* To be called after nr_running fell: leaves the pool to the next, if there is none. */
+/* Have the manager look at the pool from time to time, for it is busy. */
+void wqi_pool_call_watch_locked(struct wqi_pool *pool);
+
+/*
+ * To be called after nr_running fell, or where items may have become ready without
+ * a push: leaves the pool to the next, if nobody runs; else sees that it is watched,
+ * for those who run may all be blocked.
+ */
 void wqi_pool_hand_over_locked(struct wqi_pool *pool);
 
 /* The worker that runs @work now, or NULL.  fn tells a new item at an old address. */

@@ -164,8 +164,9 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 	struct wqi_pwq *pwq;
 	int ret;
 
-	if (self && self->current_work == work && self->current_fn == work->wq_fn &&
-	    self->current_pwq->wq == wq) {
+	/* With a pool's lock held we are a signal handler, and self is between items. */
+	if (self && !wqi_pool_locks_held && self->current_work == work &&
+	    self->current_fn == work->wq_fn && self->current_pwq->wq == wq) {
 		ret = work_requeue(self, work);
 		if (ret != -EAGAIN)
 			return ret;

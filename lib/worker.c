@@ -46,14 +46,8 @@ static void worker_count_locked(struct wqi_worker *self)
 	self->pool->nr_running++;
 	/* ORD-SLEEP: before the inbox is looked at; whoever was to be woken need not be. */
 	wqi_xchg(&self->pool->kick, WQI_KICK_NOBODY);
-}
-
-/* Have the manager look at the pool from time to time, for it is busy. */
-static void worker_call_watch_locked(struct wqi_pool *pool)
-{
-	pool->watched = true;
-	wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
-	wqi_manager_request(pool);
+	if (!self->pool->watched)
+		wqi_pool_call_watch_locked(self->pool);
 }
 
 /* --- what an item costs, and whether help is worth it --- */
@@ -206,6 +200,8 @@ static void worker_accept_requeued_locked(struct wqi_worker *self, struct wqi_pw
 		wqi_pool_unclaim_locked(self->pool, work);
 		return;
 	}
+	/* What others queued meanwhile goes first, or it might be passed for ever (G3). */
+	wqi_pool_splice_locked(self->pool);
 	wqi_pwq_accept_requeued_locked(pwq, state);
 	cds_list_add_tail(wqi_work_link(work), &self->pool->worklist);
 }
@@ -246,7 +242,7 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 		if (wqi_unlikely(!self->counted))
 			worker_count_locked(self);
 		if (wqi_unlikely(!pool->watched))
-			worker_call_watch_locked(pool);
+			wqi_pool_call_watch_locked(pool);
 		if (wqi_load_relaxed(&self->requeued))
 			worker_accept_requeued_locked(self, pwq);
 	}
@@ -304,12 +300,8 @@ static bool worker_spin_locked(struct wqi_worker *self)
 
 static void worker_become_running_locked(struct wqi_worker *self)
 {
-	struct wqi_pool *pool = self->pool;
-
 	worker_count_locked(self);
 	worker_batch_begin_locked(self);
-	if (!pool->watched)
-		worker_call_watch_locked(pool);
 }
 
 /* Be idle.  True: there may be work; false: to end. */

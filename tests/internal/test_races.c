@@ -272,104 +272,6 @@ static void flush_waits_for_a_claim_that_names_a_queue_that_is_gone(void **state
 	assert_int_equal(wq_destroy(wq), 0);
 }
 
-/* --- items that queue themselves, and go on --- */
-
-static struct again {
-	struct wq_work work;
-	struct wq *wq;
-	struct latch requeued, open;
-	unsigned long runs, ended;
-	int ret;
-} again;
-
-static void again_fn(struct wq_work *work, void *ctx)
-{
-	if (count_up(&again.runs) == 1) {
-		again.ret = wq_queue(again.wq, work);
-		latch_post(&again.requeued);
-		latch_wait(&again.open, 1);
-	}
-	count_up(&again.ended);
-}
-
-static void again_start(void)
-{
-	memset(&again, 0, sizeof(again));
-	again.wq = wq_alloc("again", 0, 0);
-	latch_init(&again.requeued);
-	latch_init(&again.open);
-	wq_work_init(&again.work, again_fn, NULL);
-	assert_int_equal(wq_queue(again.wq, &again.work), 1);
-	latch_wait(&again.requeued, 1);
-	assert_int_equal(again.ret, 1);
-	assert_int_equal(wq_work_busy(&again.work), WQ_BUSY_RUNNING | WQ_BUSY_PENDING);
-	assert_int_equal(wq_queue(again.wq, &again.work), 0);
-}
-
-static void requeued_item_can_be_cancelled_before_its_function_returns(void **state)
-{
-	again_start();
-	assert_int_equal(wq_work_cancel(&again.work), 1);
-	assert_int_equal(wq_work_cancel(&again.work), 0);
-	assert_int_equal(wq_work_busy(&again.work), WQ_BUSY_RUNNING);
-	latch_post(&again.open);
-	assert_int_equal(wq_destroy(again.wq), 0);
-	assert_int_equal(again.runs, 1);
-
-	/* And be queued again by somebody else. */
-	again_start();
-	assert_int_equal(wq_work_cancel(&again.work), 1);
-	assert_int_equal(wq_queue(again.wq, &again.work), 1);
-	latch_post(&again.open);
-	assert_int_equal(wq_destroy(again.wq), 0);
-	assert_int_equal(again.runs, 2);
-}
-
-static void again_hook(const char *where)
-{
-	if (stops_here && !strcmp(where, "flush event"))
-		latch_post(&again.open);
-}
-
-/* The item's own queueing was accepted before the flush, which flips the colour since. */
-static void flush_of_the_queue_waits_for_a_requeued_item(void **state)
-{
-	unsigned i;
-
-	for (i = 0; i < 100; i++) {
-		again_start();
-		stops_here = true;
-		__atomic_store_n(&wqi_test_hook, again_hook, __ATOMIC_RELEASE);
-		assert_int_equal(wq_flush(again.wq), 0);
-		assert_int_equal(count_get(&again.ended), 2);
-		stops_here = false;
-		no_hook(NULL);
-		assert_int_equal(wq_destroy(again.wq), 0);
-	}
-}
-
-static void *again_flush_main(void *arg)
-{
-	*(int *)arg = wq_work_flush(&again.work);
-	return NULL;
-}
-
-static void flush_of_the_item_waits_for_a_requeued_item(void **state)
-{
-	pthread_t thread;
-	int ret = -1;
-
-	again_start();
-	assert_int_equal(pthread_create(&thread, NULL, again_flush_main, &ret), 0);
-	while (!(wqi_state(&again.work) & WQI_LINKED))
-		sched_yield();
-	latch_post(&again.open);
-	pthread_join(thread, NULL);
-	assert_int_equal(ret, 1);
-	assert_int_equal(count_get(&again.ended), 2);
-	assert_int_equal(wq_destroy(again.wq), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,9 +282,6 @@ int main(void)
 		cmocka_unit_test(flush_waits_for_the_run_when_the_pending_instance_is_cancelled),
 		cmocka_unit_test_teardown(flush_waits_for_a_claim_that_names_a_queue_that_is_gone,
 					  no_hook),
-		cmocka_unit_test(requeued_item_can_be_cancelled_before_its_function_returns),
-		cmocka_unit_test_teardown(flush_of_the_queue_waits_for_a_requeued_item, no_hook),
-		cmocka_unit_test(flush_of_the_item_waits_for_a_requeued_item),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
