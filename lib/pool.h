@@ -28,7 +28,7 @@ struct wqi_worker;
  * pool->kick: whom a producer has to wake.  Anything else is a pointer to the
  * idle worker to be woken.
  */
-#define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker: ask the manager for one */
+#define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker, or nobody watches those in items */
 #define WQI_KICK_NOBODY	 ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
 
 struct wqi_waiter {
@@ -53,8 +53,8 @@ struct wqi_pool {
 	unsigned nr_idle;	    /* L */
 	unsigned nr_workers;	    /* L */
 	unsigned nr_creating;	    /* L: threads on their way */
-	struct wqi_spin idle_spin;  /* of workers that wait for items */
-	struct wqi_spin flush_spin; /* of those who wait for an item to end */
+	struct wqi_spin idle_spin;  /* A: of workers that wait for items */
+	struct wqi_spin flush_spin; /* A: of those who wait for an item to end */
 	unsigned lazy_ns;	    /* L: how long to leave a busy inbox alone */
 	uint64_t item_ns;	    /* L: what an item costs, from its run to the next */
 	uint64_t nr_started;	    /* L+: items started */
