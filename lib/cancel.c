@@ -10,7 +10,7 @@
 #include "rcu.h"
 #include "worker.h"
 
-#include <wq/work.h>
+#include <wq/wq.h>
 
 /* Mark a claimed item that is on no list yet: who puts it on one ends the claim. */
 static int cancel_mark(struct wq_work *work, uint64_t state)
@@ -53,16 +53,19 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
  */
 static int cancel_pending(struct wq_work *work)
 {
-	unsigned token = wqi_rcu_read_lock();
 	struct wqi_pool *pool;
 	struct wqi_pwq *pwq;
 	uint64_t state;
+	unsigned token;
 	int ret;
 
+	if (!wqi_state_is_pending(wqi_state(work)))
+		return 0;
+	token = wqi_rcu_read_lock();
 	do {
 		ret = -EAGAIN;
 		state = wqi_state(work);
-		if (!(state & WQI_PENDING)) {
+		if (!wqi_state_is_pending(state)) {
 			ret = 0;
 		} else if (state & WQI_TRANSIT || wqi_pool_locks_held) {
 			ret = cancel_mark(work, state);
@@ -87,42 +90,147 @@ int wq_work_cancel(struct wq_work *work)
 	return cancel_pending(work);
 }
 
+static bool cancel_is_own(const struct wq_work *work)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	return self && self->current_work == work && self->current_fn == work->wq_fn;
+}
+
+/*
+ * What was on its way when it was marked ends its claim in a moment.  Claims are kept
+ * out meanwhile, but by a disable that somebody undoes: what is queued then is taken
+ * back only if nothing was before, for the answer stands for one acceptance.
+ */
+static int cancel_until_idle(struct wq_work *work)
+{
+	int ret = cancel_pending(work);
+	uint64_t state = wqi_state(work);
+
+	while (wqi_state_is_pending(state) && (!ret || state & WQI_CANCEL)) {
+		wqi_flush_claim(work);
+		if (!ret)
+			ret = cancel_pending(work);
+		state = wqi_state(work);
+	}
+	wqi_flush_running(work);
+	return ret;
+}
+
+/* The half of the word that holds the number of cancellers, to sleep on. */
+static uint32_t *cancel_count_word(struct wq_work *work)
+{
+	_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && WQI_CANCELLER_SHIFT >= 32,
+		       "the number of cancellers is in the second half");
+	return (uint32_t *)(void *)&work->wq_state + 1;
+}
+
+/*
+ * Count the caller in; where no more fit, when another has left.  False: the item
+ * is idle since a fork(), and nothing has changed.
+ */
+static bool cancel_enter(struct wq_work *work)
+{
+	uint64_t old = wqi_state(work);
+
+	for (;;) {
+		if (!wqi_state_is_ours(old))
+			return false;
+		if ((old & WQI_CANCELLER_MASK) == WQI_CANCELLER_MASK) {
+			wqi_pause_point("cancellers");
+			wqi_futex_wait(cancel_count_word(work), (uint32_t)(old >> 32),
+				       WQI_NO_TIMEOUT);
+			old = wqi_state(work);
+		} else if (wqi_cas(&work->wq_state, &old, old + WQI_CANCELLER_ONE)) {
+			return true;
+		}
+	}
+}
+
+static void cancel_leave(struct wq_work *work)
+{
+	uint64_t old = wqi_sub(&work->wq_state, WQI_CANCELLER_ONE);
+
+	/* The item may be gone: only its address is used. */
+	if ((old & WQI_CANCELLER_MASK) == WQI_CANCELLER_MASK)
+		wqi_futex_wake(cancel_count_word(work), INT_MAX);
+}
+
+/*
+ * Being counted keeps claims out (ORD-PENDING: the claim's compare-and-swap fails
+ * on the changed word), so PENDING, once gone, stays gone.
+ */
+int wq_work_cancel_sync(struct wq_work *work)
+{
+	int ret;
+
+	if (!work || !(wqi_state(work) & WQI_INIT))
+		return -EINVAL;
+	if (cancel_is_own(work)) {
+		cancel_pending(work);
+		return -EDEADLK;
+	}
+	if (!cancel_enter(work))
+		return 0;
+	ret = cancel_until_idle(work);
+	cancel_leave(work);
+	return ret;
+}
+
 static int cancel_raise_depth(struct wq_work *work)
 {
 	uint64_t old = wqi_state(work);
 
 	do {
+		if (!(old & WQI_INIT))
+			return -EINVAL;
 		if ((old & WQI_DEPTH_MASK) == WQI_DEPTH_MASK)
 			return -EOVERFLOW;
 	} while (!wqi_cas(&work->wq_state, &old, old + WQI_DEPTH_ONE));
 	return 0;
 }
 
-/*
- * The depth keeps claims out (ORD-PENDING: the claim's compare-and-swap fails on
- * the changed word), so PENDING, once gone, stays gone.  A claim that was on its
- * way is marked; whoever splices it, or chooses a pool for it, ends it.
- */
-int wq_work_cancel_sync(struct wq_work *work)
+int wq_work_disable(struct wq_work *work)
 {
-	struct wqi_worker *self = wqi_worker_self;
-	int ret;
+	int err = work ? cancel_raise_depth(work) : -EINVAL;
 
-	if (!work || !(wqi_state(work) & WQI_INIT))
-		return -EINVAL;
-	if (self && self->current_work == work && self->current_fn == work->wq_fn) {
+	return err ? err : cancel_pending(work);
+}
+
+int wq_work_disable_sync(struct wq_work *work)
+{
+	int err = work ? cancel_raise_depth(work) : -EINVAL;
+
+	if (err)
+		return err;
+	if (cancel_is_own(work)) {
 		cancel_pending(work);
 		return -EDEADLK;
 	}
-	ret = cancel_raise_depth(work);
-	if (ret)
+	return cancel_until_idle(work);
+}
+
+int wq_work_enable(struct wq_work *work)
+{
+	uint64_t old;
+
+	if (!work)
+		return -EINVAL;
+	old = wqi_state(work);
+	do {
+		if (!(old & WQI_INIT) || !(old & WQI_DEPTH_MASK))
+			return -EINVAL;
+	} while (!wqi_cas(&work->wq_state, &old, old - WQI_DEPTH_ONE));
+	return (old & WQI_DEPTH_MASK) == WQI_DEPTH_ONE;
+}
+
+int wq_enable_and_queue(struct wq *wq, struct wq_work *work)
+{
+	int ret = wq ? wq_work_enable(work) : -EINVAL;
+
+	if (ret != 1)
 		return ret;
-	ret = cancel_pending(work);
-	while (wqi_state(work) & WQI_PENDING) {
-		wqi_flush_claim(work);
-		ret |= cancel_pending(work);
-	}
-	wqi_flush_running(work);
-	wqi_sub(&work->wq_state, WQI_DEPTH_ONE);
-	return ret;
+	/* Where others queued it meanwhile, their run is ours too. */
+	ret = wq_queue(wq, work);
+	return ret ? ret : 1;
 }

@@ -11,21 +11,41 @@
 #include <stddef.h>
 #include <sys/rseq.h>
 
+#include <wq/types.h>
+
+/* A set of CPUs as large as WQ_MAX_CPUS needs. */
+typedef struct {
+	cpu_set_t set[WQ_MAX_CPUS / CPU_SETSIZE];
+} wqi_cpu_mask;
+
 struct wqi_cpus {
-	unsigned nr;	    /* I: one more than the highest CPU number that can exist */
-	unsigned nr_usable; /* I */
-	size_t mask_bytes;  /* I */
-	cpu_set_t *mask;    /* I: CPUs that the process may use, as read at the start */
+	unsigned nr;	      /* I: one more than the highest CPU number that can exist; 0 unread */
+	unsigned nr_usable;   /* I */
+	unsigned nr_unbound;  /* I */
+	wqi_cpu_mask mask;    /* I: CPUs that the process may use, as read at the start */
+	wqi_cpu_mask unbound; /* I: those of them that are for unbound items */
 };
 
 extern struct wqi_cpus wqi_cpus;
 
-/* Read what the process may use.  0 or -ENOMEM.  Under G. */
-int wqi_cpus_read(void);
+/* Read what the process may use; unbound items get all of it.  Under G. */
+void wqi_cpus_read(void);
+
+/* Leave unbound items the usable ones of @list, as in "0-3,8".  0, or -EINVAL: none. */
+int wqi_cpus_limit_unbound(const char *list);
+
+/*
+ * Read a list of CPUs.  False: it is not one, or names one that is WQ_MAX_CPUS or
+ * higher.  Under no lock.
+ */
+bool wqi_cpulist_parse(const char *list, wqi_cpu_mask *mask);
+
+/* Of @node's usable CPUs the caller's own (-1), or the first; -1 too if it has none.  AS-safe. */
+int wqi_cpu_of_node(unsigned node);
 
 static inline bool wqi_cpu_is_usable(unsigned cpu)
 {
-	return cpu < wqi_cpus.nr && CPU_ISSET_S(cpu, wqi_cpus.mask_bytes, wqi_cpus.mask);
+	return cpu < wqi_cpus.nr && CPU_ISSET_S(cpu, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
 }
 
 /*

@@ -88,8 +88,8 @@ static bool flush_attach_running_locked(struct wqi_pool *pool, struct wqi_waiter
 /* A wait for an item that can start only after the caller has returned. */
 static bool flush_is_behind_self(const struct wqi_pwq *pwq)
 {
-	return wqi_load_relaxed(&pwq->wq->max_active) == 1 && wqi_worker_serves(pwq->wq) &&
-	       pwq == wqi_worker_self->current_pwq;
+	return wqi_load_relaxed(&wqi_pwq_wq(pwq)->max_active) == 1 &&
+	       wqi_worker_serves(wqi_pwq_wq(pwq)) && pwq == wqi_worker_self->current_pwq;
 }
 
 /*
@@ -153,7 +153,11 @@ static int flush_item(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
 	struct wqi_pool *pool = NULL;
-	int ret = flush_attach(&waiter, false, &pool);
+	int ret;
+
+	if (!wqi_state_is_ours(wqi_state(work)))
+		return 0;
+	ret = flush_attach(&waiter, false, &pool);
 
 	if (ret == -EINPROGRESS) {
 		/*
@@ -189,10 +193,13 @@ void wqi_flush_claim(struct wq_work *work)
 void wqi_flush_running(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
-	unsigned token = wqi_rcu_read_lock();
-	struct wqi_pool *pool;
 	bool attached = false;
+	struct wqi_pool *pool;
+	unsigned token;
 
+	if (!wqi_state_is_ours(wqi_state(work)))
+		return;
+	token = wqi_rcu_read_lock();
 	if (wqi_pwq_of_state(wqi_state(work), &pool)) {
 		wqi_pool_lock(pool);
 		attached = flush_attach_running_locked(pool, &waiter);
@@ -318,6 +325,7 @@ int wq_flush(struct wq *wq)
 {
 	if (!wq)
 		return -EINVAL;
+	wqi_fork_enter(false);
 	if (wq->system)
 		return -EPERM;
 	if (wqi_worker_serves(wq))

@@ -2,6 +2,8 @@
 /* Owns the table of pwq numbers.  Does not know what a pwq is. */
 #include "ids.h"
 
+#include <string.h>
+
 #include "mem.h"
 
 /*
@@ -44,7 +46,8 @@ uint32_t wqi_ids_alloc(unsigned nr)
 
 	if (class >= 0 && ids_free[class].first) {
 		id = ids_free[class].first;
-		ids_free[class].first = (uint32_t)(*ids_entry(id) >> 1);
+		/* Release: a copy of any instant loses numbers at most; see fork.h. */
+		wqi_store_release(&ids_free[class].first, (uint32_t)(*ids_entry(id) >> 1));
 		wqi_store_relaxed(ids_entry(id), (uintptr_t)0);
 		return id;
 	}
@@ -74,7 +77,21 @@ void wqi_ids_free(uint32_t id, unsigned nr)
 	if (class < 0)
 		return;
 	wqi_store_relaxed(ids_entry(id), (uintptr_t)ids_free[class].first << 1 | 1);
-	ids_free[class].first = id;
+	wqi_store_release(&ids_free[class].first, id);
+}
+
+void wqi_ids_free_all(void)
+{
+	uint32_t c;
+
+	for (c = 0; c < WQI_IDS_CHUNKS; c++) {
+		uintptr_t *chunk = wqi_ids_chunks[c];
+
+		wqi_store_release(&wqi_ids_chunks[c], (uintptr_t *)NULL);
+		wqi_free(chunk, WQI_IDS_CHUNK * sizeof(*chunk));
+	}
+	memset(ids_free, 0, sizeof(ids_free));
+	ids_next = 1;
 }
 
 void wqi_ids_set(uint32_t id, struct wqi_pwq *pwq)

@@ -28,6 +28,9 @@ uint32_t wqi_ids_alloc(unsigned nr);
 /* Give back what wqi_ids_alloc() gave, emptied a grace period ago.  Under G. */
 void wqi_ids_free(uint32_t id, unsigned nr);
 
+/* Free the table; no number is in use.  Under G. */
+void wqi_ids_free_all(void);
+
 /* Point @id, from wqi_ids_alloc(), to @pwq (or NULL to empty it).  Release. */
 void wqi_ids_set(uint32_t id, struct wqi_pwq *pwq);
 
@@ -39,6 +42,8 @@ static inline struct wqi_pwq *wqi_ids_get(uint32_t id)
 	if (!id)
 		return NULL;
 	chunk = wqi_load_acquire(&wqi_ids_chunks[id / WQI_IDS_CHUNK]);
+	if (wqi_unlikely(!chunk))
+		return NULL; /* from before wq_shutdown() */
 	entry = wqi_load_acquire(&chunk[id % WQI_IDS_CHUNK]);
 	return entry & 1 ? NULL : (struct wqi_pwq *)entry;
 }

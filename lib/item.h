@@ -5,8 +5,12 @@
  *   bits 0-7    flags
  *   bits 8-11   colour (flush of a queue); meaningful while PENDING
  *   bits 12-27  disable depth
- *   bits 28-35  fork generation (reserved; 0)
- *   bits 36-63  id of the pwq that the item is on, or was on last; 0 for none
+ *   bits 28-35  fork generation: see fork.h
+ *   bits 36-39  callers that are in wq_work_cancel_sync()
+ *   bits 40-63  id of the pwq that the item is on, or was on last; 0 for none
+ *
+ * A word of another generation is an idle item's, of which only INIT and the
+ * disable depth mean something; the next claim makes it one of this generation.
  *
  * Every transition is a read-modify-write.  Who may change what:
  *   idle -> PENDING            any thread, by compare-and-swap (the claim)
@@ -15,7 +19,7 @@
  *                              item is on; the claimer while TRANSIT
  *   CANCEL set                 any thread while PENDING
  *   LINKED, COUNTED, colour    the holder of that pool's lock
- *   depth                      any thread
+ *   depth, cancellers          any thread
  */
 #ifndef WQI_ITEM_H
 #define WQI_ITEM_H
@@ -27,6 +31,7 @@
 #include <wq/work.h>
 
 #include "atomic.h"
+#include "fork.h"
 
 #define WQI_INIT    WQ_WORK_STATE_INIT /* was initialised */
 #define WQI_PENDING (UINT64_C(1) << 1) /* claimed, and not started or cancelled */
@@ -45,12 +50,24 @@
 #define WQI_DEPTH_ONE	(UINT64_C(1) << WQI_DEPTH_SHIFT)
 #define WQI_DEPTH_MASK	(UINT64_C(0xffff) << WQI_DEPTH_SHIFT)
 
-#define WQI_ID_SHIFT 36
+#define WQI_GENERATION_SHIFT 28
+#define WQI_GENERATION_ONE   (UINT64_C(1) << WQI_GENERATION_SHIFT)
+#define WQI_GENERATION_MASK  (UINT64_C(0xff) << WQI_GENERATION_SHIFT)
+
+#define WQI_CANCELLER_SHIFT 36
+#define WQI_CANCELLER_ONE   (UINT64_C(1) << WQI_CANCELLER_SHIFT)
+#define WQI_CANCELLER_MASK  (UINT64_C(15) << WQI_CANCELLER_SHIFT)
+
+#define WQI_ID_SHIFT 40
 #define WQI_ID_MASK  (~UINT64_C(0) << WQI_ID_SHIFT)
 
 /* What ends together with PENDING. */
 #define WQI_PENDING_ALL                                                                            \
 	(WQI_PENDING | WQI_TRANSIT | WQI_CANCEL | WQI_LINKED | WQI_COUNTED | WQI_COLOR_MASK)
+
+/* Where a word differs in these from "idle or pending here", a claim looks closer. */
+#define WQI_UNUSUAL                                                                                \
+	(WQI_INIT | WQI_CANCEL | WQI_DEPTH_MASK | WQI_GENERATION_MASK | WQI_CANCELLER_MASK)
 
 _Static_assert(sizeof(struct wq_work) <= 40, "an item is at most 40 bytes");
 _Static_assert(sizeof(struct cds_list_head) == sizeof(((struct wq_work *)0)->wq_link),
@@ -64,6 +81,17 @@ static inline uint64_t wqi_state(const struct wq_work *work)
 static inline uint32_t wqi_state_id(uint64_t state)
 {
 	return (uint32_t)(state >> WQI_ID_SHIFT);
+}
+
+/* Is the word this process's?  If not, the item is idle. */
+static inline bool wqi_state_is_ours(uint64_t state)
+{
+	return !((state ^ wqi_fork.generation) & WQI_GENERATION_MASK);
+}
+
+static inline bool wqi_state_is_pending(uint64_t state)
+{
+	return state & WQI_PENDING && wqi_state_is_ours(state);
 }
 
 static inline unsigned wqi_state_color(uint64_t state)

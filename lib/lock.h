@@ -54,4 +54,13 @@ static inline void wqi_unlock(struct wqi_lock *lock)
 		wqi_unlock_slow(lock);
 }
 
+/* In the child of a fork(): whoever held it is not there. */
+static inline void wqi_lock_reset(struct wqi_lock *lock)
+{
+	wqi_store_relaxed(&lock->word, 0u);
+#ifdef WQI_TESTING
+	wqi_store_relaxed(&lock->owner, (const void *)NULL);
+#endif
+}
+
 #endif /* WQI_LOCK_H */

@@ -8,11 +8,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "cpu.h"
 #include "mem.h"
 #include "runtime.h"
@@ -22,12 +25,25 @@
 /* After a thread could not be made, the next attempt waits this long. */
 #define CREATE_COOL_DOWN_NS 100000000u
 
-uint64_t wqi_idle_timeout_ns = 300000000000u; /* A, relaxed */
+/* At the limit of threads, when to look again whether one can be had. */
+#define LIMIT_COOL_DOWN_NS 10000000u
+
+/* A thread that ends is asked for so often, and again after a while. */
+#define JOIN_TRIES	 100
+#define JOIN_INTERVAL_NS 1000000u
 
 static struct wqi_pool *manager_requests; /* A, seq_cst: pushed by anyone, by request_next */
 static uint32_t manager_event;		  /* A, seq_cst: futex word, changed by every request */
 static struct wqi_pool *manager_pools;	  /* manager only: pools that ever had a worker */
 static pthread_t manager_thread;	  /* G */
+static bool manager_stopping;		  /* A, release/acquire */
+static unsigned manager_nr_threads; /* manager only: made and not joined, but dedicated ones */
+
+static void manager_poke(void)
+{
+	wqi_add(&manager_event, 1);
+	wqi_futex_wake(&manager_event, 1);
+}
 
 /* ORD-REQUEST (a): requested is set before the request is pushed. */
 void wqi_manager_request(struct wqi_pool *pool)
@@ -40,15 +56,16 @@ void wqi_manager_request(struct wqi_pool *pool)
 	do
 		pool->request_next = top;
 	while (!wqi_cas(&manager_requests, &top, pool));
-	wqi_add(&manager_event, 1);
-	wqi_futex_wake(&manager_event, 1);
+	manager_poke();
 }
 
 /* The kernel's rule: one idle in reserve while others are busy or items wait. */
 static bool pool_needs_worker_locked(struct wqi_pool *pool)
 {
-	if (pool->nr_idle || pool->nr_creating)
+	if (pool->nr_idle || pool->nr_creating || pool->closing)
 		return false;
+	if (pool->dedicated)
+		return !pool->nr_workers && wqi_load_acquire(&pool->name);
 	return pool->nr_workers || wqi_pool_has_work_locked(pool);
 }
 
@@ -74,33 +91,93 @@ static struct wqi_worker *manager_get_record_locked(struct wqi_pool *pool)
 
 static int manager_start_thread(struct wqi_worker *worker)
 {
-	size_t bytes = wqi_cpus.mask_bytes;
 	int cpu = worker->pool->cpu, err;
 	pthread_attr_t attr;
-	cpu_set_t *one = NULL;
+	wqi_cpu_mask one;
 
 	if (wqi_fault_now(WQI_FAULT_THREAD))
 		return EAGAIN;
 	err = pthread_attr_init(&attr);
 	if (err)
 		return err;
-	if (cpu >= 0) {
-		one = wqi_zalloc(bytes);
-		if (one)
-			CPU_SET_S(cpu, bytes, one);
+	if (wqi_config.stack_bytes)
+		pthread_attr_setstacksize(&attr, wqi_config.stack_bytes);
+	if (cpu >= 0 && wqi_cpu_is_usable((unsigned)cpu)) {
+		memset(&one, 0, sizeof(one));
+		CPU_SET_S(cpu, sizeof(one), one.set);
+		pthread_attr_setaffinity_np(&attr, sizeof(one), one.set);
+	} else if (cpu < 0 && wqi_cpus.nr_unbound != wqi_cpus.nr_usable) {
+		pthread_attr_setaffinity_np(&attr, sizeof(one), wqi_cpus.unbound.set);
 	}
-	if (one && wqi_cpu_is_usable((unsigned)cpu))
-		pthread_attr_setaffinity_np(&attr, bytes, one);
 	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
-	if (err == EINVAL && one) {
-		/* The CPU has been taken from us: better unpinned than not at all. */
+	if (err == EINVAL) {
+		/* The CPU has been taken from us, or the stack is too small for the
+		 * program's own data of threads: better a usual one than none. */
 		pthread_attr_destroy(&attr);
 		pthread_attr_init(&attr);
 		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
 	}
 	pthread_attr_destroy(&attr);
-	wqi_free(one, bytes);
 	return err;
+}
+
+/*
+ * At the limit: another pool gives up a worker that is idle, if one does.  Asked
+ * again until one has come, as long as items wait.
+ */
+static void manager_take_from_others(struct wqi_pool *needy)
+{
+	struct wqi_worker *oldest;
+	struct wqi_pool *pool;
+	bool found = false;
+
+	for (pool = manager_pools; pool && !found; pool = pool->managed_next) {
+		if (pool == needy || pool->dedicated)
+			continue;
+		wqi_pool_lock(pool);
+		if (pool->retiring) {
+			found = true;
+		} else if (pool->nr_idle) {
+			oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
+			found = !wqi_xchg(&oldest->wake, 1);
+			if (found) {
+				oldest->retire = pool->retiring = true;
+				wqi_futex_wake(&oldest->wake, 1);
+			}
+		}
+		wqi_pool_unlock(pool);
+	}
+	needy->retry_ns = wqi_now_ns() + LIMIT_COOL_DOWN_NS;
+}
+
+static bool manager_is_at_limit(void)
+{
+	return wqi_config.max_threads && manager_nr_threads >= wqi_config.max_threads;
+}
+
+static bool manager_others_need(const struct wqi_pool *but)
+{
+	struct wqi_pool *pool;
+
+	for (pool = manager_pools; pool; pool = pool->managed_next)
+		if (pool->needy && pool != but)
+			return true;
+	return false;
+}
+
+/*
+ * May the pool have one more thread?  Those of dedicated queues do not count: they
+ * are never free for others.  At the limit, and while another has items and
+ * nobody to run them, only if it is in that state too.
+ */
+static bool manager_grant_locked(struct wqi_pool *pool)
+{
+	bool must = !pool->nr_running && wqi_pool_has_work_locked(pool);
+
+	if (pool->dedicated)
+		return true;
+	pool->needy = must && manager_is_at_limit();
+	return !manager_is_at_limit() && (must || !manager_others_need(pool));
 }
 
 static void manager_create(struct wqi_pool *pool)
@@ -115,6 +192,13 @@ static void manager_create(struct wqi_pool *pool)
 		if (!pool->nr_creating)
 			wqi_pool_hand_over_locked(pool);
 		wqi_pool_unlock(pool);
+		pool->needy = false;
+		return;
+	}
+	if (!manager_grant_locked(pool)) {
+		wqi_pool_unlock(pool);
+		if (pool->needy)
+			manager_take_from_others(pool);
 		return;
 	}
 	worker = manager_get_record_locked(pool);
@@ -122,8 +206,10 @@ static void manager_create(struct wqi_pool *pool)
 	wqi_pool_unlock(pool);
 
 	err = worker ? manager_start_thread(worker) : ENOMEM;
-	if (!err)
+	if (!err) {
+		manager_nr_threads += !pool->dedicated;
 		return;
+	}
 	pool->retry_ns = wqi_now_ns() + CREATE_COOL_DOWN_NS;
 	wqi_pool_lock(pool);
 	pool->nr_creating--;
@@ -135,19 +221,48 @@ static void manager_create(struct wqi_pool *pool)
 	wqi_pool_unlock(pool);
 }
 
+/*
+ * A thread that ends runs destructors of the program's, which may take their time,
+ * or wait for items: nobody must wait for them but those who close the pool.
+ */
+static bool manager_try_join(pthread_t thread)
+{
+	int i;
+
+	for (i = 0; i < JOIN_TRIES; i++) {
+		if (pthread_tryjoin_np(thread, NULL) != EBUSY)
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
 static void manager_join(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker;
+	struct wqi_worker *worker, *left = NULL;
 
+	pool->join_ns = 0;
 	wqi_pool_lock(pool);
 	while ((worker = pool->dead)) {
 		pool->dead = worker->spare_next;
 		wqi_pool_unlock(pool);
-		pthread_join(worker->thread, NULL);
-		wqi_pool_lock(pool);
-		worker->spare_next = pool->spare;
-		pool->spare = worker;
-		pool->retiring = false;
+		if (manager_try_join(worker->thread)) {
+			manager_nr_threads -= !pool->dedicated;
+			wqi_pool_lock(pool);
+			worker->spare_next = pool->spare;
+			pool->spare = worker;
+			pool->retiring = false;
+		} else {
+			wqi_pool_lock(pool);
+			worker->spare_next = left;
+			left = worker;
+		}
+	}
+	for (; left; left = worker) {
+		worker = left->spare_next;
+		left->spare_next = pool->dead;
+		pool->dead = left;
+		pool->join_ns = wqi_now_ns() + JOIN_INTERVAL_NS;
 	}
 	wqi_pool_unlock(pool);
 }
@@ -162,7 +277,7 @@ static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
 	pool->retire_timed = false;
 	if (wqi_too_many_workers_locked(pool) && !pool->retiring) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
-		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_idle_timeout_ns);
+		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_config.idle_timeout_ns);
 		if (wqi_load_relaxed(&oldest->wake)) {
 			at = UINT64_MAX; /* about to run; asks again when it is idle */
 		} else if (now < at) {
@@ -179,8 +294,39 @@ static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
 	return at;
 }
 
+static void manager_forget(struct wqi_pool *pool)
+{
+	struct wqi_pool **at = &manager_pools;
+
+	while (*at != pool)
+		at = &(*at)->managed_next;
+	*at = pool->managed_next;
+	pool->managed = pool->needy = false;
+	pool->retry_ns = pool->watch_ns = pool->join_ns = 0;
+}
+
+/* Somebody waits for the pool's first worker to be made, or its last to be gone. */
+static void manager_settle(struct wqi_pool *pool)
+{
+	bool has_workers, closing;
+
+	wqi_pool_lock(pool);
+	closing = pool->closing;
+	has_workers = pool->nr_workers || pool->nr_creating || pool->dead;
+	wqi_pool_unlock(pool);
+	if (closing && has_workers)
+		return;
+	if (!has_workers)
+		manager_forget(pool);
+	wqi_store_relaxed(&pool->awaited, false);
+	wqi_futex_post(&pool->settled);
+}
+
+/* Who waits said before what for: `awaited` is read first, or the answer would be to nothing. */
 static void manager_look_at(struct wqi_pool *pool)
 {
+	bool awaited = wqi_load_acquire(&pool->awaited);
+
 	if (!pool->managed) {
 		pool->managed = true;
 		pool->managed_next = manager_pools;
@@ -189,8 +335,10 @@ static void manager_look_at(struct wqi_pool *pool)
 	manager_join(pool);
 	if (!pool->retry_ns)
 		manager_create(pool);
-	if (!pool->watch_ns)
+	if (!pool->watch_ns && !pool->dedicated)
 		pool->watch_ns = wqi_watch_begin(pool, wqi_now_ns());
+	if (awaited)
+		manager_settle(pool);
 }
 
 /*
@@ -221,6 +369,12 @@ static uint64_t manager_serve_times(void)
 		}
 		if (pool->retry_ns && pool->retry_ns < next)
 			next = pool->retry_ns;
+		if (pool->join_ns && now >= pool->join_ns) {
+			manager_look_at(pool);
+			return now;
+		}
+		if (pool->join_ns && pool->join_ns < next)
+			next = pool->join_ns;
 		if (pool->watch_ns && now >= pool->watch_ns)
 			pool->watch_ns = wqi_watch_look(pool, now);
 		if (pool->watch_ns && pool->watch_ns < next)
@@ -244,13 +398,60 @@ static void *manager_main(void *arg)
 	for (;;) {
 		event = wqi_load_seq_cst(&manager_event);
 		manager_serve_requests();
+		if (wqi_load_acquire(&manager_stopping))
+			return NULL;
 		next = manager_serve_times();
 		now = wqi_now_ns();
 		if (next > now)
 			wqi_futex_wait(&manager_event, event,
 				       next == UINT64_MAX ? WQI_NO_TIMEOUT : next - now);
 	}
-	return NULL;
+}
+
+static void manager_await(struct wqi_pool *pool)
+{
+	wqi_store_relaxed(&pool->settled, 0u);
+	wqi_store_release(&pool->awaited, true);
+	wqi_manager_request(pool);
+	wqi_futex_wait_post(&pool->settled);
+}
+
+int wqi_manager_make_first(struct wqi_pool *pool)
+{
+	bool made;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	manager_await(pool);
+	wqi_pool_lock(pool);
+	made = pool->nr_workers || pool->nr_creating;
+	wqi_pool_unlock(pool);
+	return made ? 0 : -EAGAIN;
+}
+
+void wqi_manager_close(struct wqi_pool *pool)
+{
+	wqi_pool_lock(pool);
+	wqi_pool_close_locked(pool);
+	wqi_pool_unlock(pool);
+	manager_await(pool);
+}
+
+void wqi_manager_stop(void)
+{
+	wqi_store_release(&manager_stopping, true);
+	manager_poke();
+	pthread_join(manager_thread, NULL);
+	wqi_manager_reset();
+}
+
+void wqi_manager_reset(void)
+{
+	wqi_store_relaxed(&manager_requests, (struct wqi_pool *)NULL);
+	wqi_store_relaxed(&manager_event, 0u);
+	wqi_store_relaxed(&manager_stopping, false);
+	manager_pools = NULL;
+	manager_nr_threads = 0;
 }
 
 /*
@@ -273,9 +474,11 @@ int wqi_manager_start(void)
 	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
 	pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
 	pthread_attr_setschedparam(&attr, &param);
-	pthread_attr_setaffinity_np(&attr, wqi_cpus.mask_bytes, wqi_cpus.mask);
+	pthread_attr_setaffinity_np(&attr, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
 	wqi_runtime_worker_signals(&block);
 	pthread_sigmask(SIG_SETMASK, &block, &before);
+	wqi_runtime.start_mask = before;
+	wqi_runtime.start_nice = getpriority(PRIO_PROCESS, (id_t)getpid());
 	err = pthread_create(&manager_thread, &attr, manager_main, NULL);
 	if (err == EPERM) {
 		/* An idle policy can't be left without privilege: then all share it. */

@@ -14,8 +14,20 @@ int wqi_manager_start(void);
  */
 void wqi_manager_request(struct wqi_pool *pool);
 
-/* Idle workers beyond the ratio end after this time.  Read by the manager. */
-extern uint64_t wqi_idle_timeout_ns;
+/*
+ * Have the manager make the first worker of a dedicated pool, and wait for its
+ * answer: 0, or -EAGAIN.  Under G.
+ */
+int wqi_manager_make_first(struct wqi_pool *pool);
+
+/* End and join all workers of a pool that has no items; returns when it is done. */
+void wqi_manager_close(struct wqi_pool *pool);
+
+/* End the thread; all pools were closed. */
+void wqi_manager_stop(void);
+
+/* In the child of a fork(): it does not run, and knows no pool. */
+void wqi_manager_reset(void);
 
 /* The kernel's rule: more than two idle, and more than a quarter of the busy. */
 static inline bool wqi_too_many_workers_locked(const struct wqi_pool *pool)

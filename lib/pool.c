@@ -12,6 +12,7 @@
 #include "manager.h"
 #include "mem.h"
 #include "pwq.h"
+#include "runtime.h"
 #include "ids.h"
 #include "worker.h"
 
@@ -25,10 +26,15 @@ static struct wqi_pool *pool_percpu;  /* I: two a CPU, normal and high */
 static struct wqi_pool *pool_unbound; /* G: by unbound_next */
 static unsigned pool_unbound_nr;      /* G */
 
+static size_t pool_percpu_bytes(void)
+{
+	return 2ul * wqi_cpus.nr * sizeof(*pool_percpu);
+}
+
 int wqi_pools_init(void)
 {
 	if (!pool_percpu)
-		pool_percpu = wqi_zalloc(2ul * wqi_cpus.nr * sizeof(*pool_percpu));
+		pool_percpu = wqi_zalloc(pool_percpu_bytes());
 	return pool_percpu ? 0 : -ENOMEM;
 }
 
@@ -37,24 +43,167 @@ struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high)
 	return &pool_percpu[2 * cpu + high];
 }
 
+/* Linked by a release store: see fork.h. */
+static void pool_list_locked(struct wqi_pool *pool)
+{
+	wqi_assert_held(&wqi_runtime.lock);
+
+	pool->unbound_next = pool_unbound;
+	wqi_store_release(&pool_unbound, pool);
+}
+
 /* One pod, all usable CPUs: nice is the only attribute that tells pools apart. */
 struct wqi_pool *wqi_pool_unbound(int nice)
 {
 	struct wqi_pool *pool;
 
 	for (pool = pool_unbound; pool; pool = pool->unbound_next)
-		if (pool->nice == nice)
+		if (pool->nice == nice && !pool->dedicated)
 			return pool;
 	pool = wqi_zalloc(sizeof(*pool));
 	if (!pool)
 		return NULL;
 	pool->id = pool_unbound_nr++;
-	pool->level = wqi_cpus.nr_usable;
+	pool->level = wqi_cpus.nr_unbound;
 	pool->cpu = -1;
 	pool->nice = nice;
-	pool->unbound_next = pool_unbound;
-	pool_unbound = pool;
+	pool_list_locked(pool);
 	return pool;
+}
+
+/*
+ * Pools of dedicated queues are used again and not freed: flushers look at the
+ * pool once more after their item has ended.
+ */
+int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name)
+{
+	struct wqi_pool *pool;
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		if (pool->dedicated && !pool->name)
+			break;
+	if (!pool) {
+		pool = wqi_zalloc(sizeof(*pool));
+		if (!pool)
+			return -ENOMEM;
+		pool->level = 1;
+		pool->cpu = -1;
+		pool->dedicated = true;
+		pool_list_locked(pool);
+	}
+	pool->nice = nice;
+	wqi_store_release(&pool->name, name);
+	wqi_pool_lock(pool);
+	pool->closing = false;
+	wqi_pool_unlock(pool);
+	if (wqi_manager_make_first(pool)) {
+		/* Another look at the pool may be on its way, and have more luck. */
+		wqi_manager_close(pool);
+		wqi_pool_spare_dedicated(pool);
+		return -EAGAIN;
+	}
+	*to = pool;
+	return 0;
+}
+
+void wqi_pool_spare_dedicated(struct wqi_pool *pool)
+{
+	wqi_store_release(&pool->name, (const char *)NULL);
+}
+
+void wqi_pool_close_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+
+	wqi_assert_held(&pool->lock);
+
+	pool->closing = true;
+	cds_list_for_each_entry(worker, &pool->idle, idle_node)
+		if (!wqi_xchg(&worker->wake, 1))
+			wqi_futex_wake(&worker->wake, 1);
+}
+
+void wqi_pools_each(void (*fn)(struct wqi_pool *pool))
+{
+	struct wqi_pool *pool;
+	unsigned i;
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		if (wqi_load_acquire(&pool->workers))
+			fn(pool);
+	for (i = 0; pool_percpu && i < 2 * wqi_cpus.nr; i++)
+		if (wqi_load_acquire(&pool_percpu[i].workers))
+			fn(&pool_percpu[i]);
+}
+
+static void pool_free_workers(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker, *next;
+
+	for (worker = pool->workers; worker; worker = next) {
+		next = worker->all_next;
+		wqi_free(worker, sizeof(*worker));
+	}
+}
+
+/* A copy that fork() makes meanwhile finds the lists empty, or whole. */
+void wqi_pools_free(void)
+{
+	struct wqi_pool *pool = pool_unbound, *percpu = pool_percpu, *next;
+	unsigned i;
+
+	wqi_store_release(&pool_unbound, (struct wqi_pool *)NULL);
+	wqi_store_release(&pool_percpu, (struct wqi_pool *)NULL);
+	pool_unbound_nr = 0;
+	for (; pool; pool = next) {
+		next = pool->unbound_next;
+		pool_free_workers(pool);
+		wqi_free(pool, sizeof(*pool));
+	}
+	for (i = 0; percpu && i < 2 * wqi_cpus.nr; i++)
+		pool_free_workers(&percpu[i]);
+	if (percpu)
+		wqi_free(percpu, pool_percpu_bytes());
+}
+
+/* What stays of a pool in the child of a fork(): what it is, and its workers' records. */
+static void pool_reset(struct wqi_pool *pool)
+{
+	struct wqi_worker *workers = pool->workers, *worker;
+	struct wqi_pool was = {
+		.id = pool->id,
+		.level = pool->level,
+		.cpu = pool->cpu,
+		.nice = pool->nice,
+		.name = pool->name,
+		.dedicated = pool->dedicated,
+		.unbound_next = pool->unbound_next,
+		.workers = workers,
+	};
+
+	was.next_worker_id = pool->next_worker_id;
+	*pool = was;
+	for (worker = workers; worker; worker = worker->all_next) {
+		wqi_worker_reset(worker);
+		worker->spare_next = pool->spare;
+		pool->spare = worker;
+	}
+}
+
+void wqi_pools_reset(void)
+{
+	struct wqi_pool *pool;
+	unsigned i;
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		pool_reset(pool);
+	/* Untouched ones are zero, and remain untouched. */
+	for (i = 0; pool_percpu && i < 2 * wqi_cpus.nr; i++) {
+		pool = &pool_percpu[i];
+		if (pool->ready || pool->inbox.top || pool->kick || pool->requested ||
+		    pool->lock.word)
+			pool_reset(pool);
+	}
 }
 
 static void pool_ready_locked(struct wqi_pool *pool)
@@ -128,7 +277,7 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		if (wqi_state_id(state) != id) {
 			id = wqi_state_id(state);
 			pwq = wqi_ids_get(id);
-			wqi_assert(pwq && pwq->pool == pool);
+			wqi_assert(pwq && wqi_pwq_pool(pwq) == pool);
 		}
 		link->next = newer;
 		newer->prev = link;
@@ -192,6 +341,8 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool)
 	wqi_assert_held(&pool->lock);
 
 	pool->watched = true;
+	if (pool->dedicated)
+		return; /* nobody else may run its items */
 	/* The manager is called now; producers need not. */
 	wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
 	wqi_manager_request(pool);
@@ -244,8 +395,8 @@ uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
 	do {
 		new = old & ~WQI_PENDING_ALL;
 		if (worker)
-			new = (new & ~WQI_ID_MASK) | (uint64_t)worker->current_pwq->id
-							     << WQI_ID_SHIFT;
+			new = (new & ~WQI_ID_MASK) |
+			      (uint64_t)wqi_load_relaxed(&worker->current_pwq->id) << WQI_ID_SHIFT;
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	/* The item may be queued again from here on: only its address is used. */
 	if (old & WQI_LINKED)

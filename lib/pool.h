@@ -49,6 +49,7 @@ struct wqi_pool {
 	bool spinning;		    /* L: a worker waits awake for the inbox */
 	bool retiring;		    /* L: an idle worker was told to end and has not */
 	bool retire_timed;	    /* L: the manager will look when the oldest idle one is due */
+	bool closing;		    /* L: all workers are to end */
 	unsigned nr_running;	    /* L: workers that run items or look for some */
 	unsigned nr_idle;	    /* L */
 	unsigned nr_workers;	    /* L */
@@ -79,11 +80,17 @@ struct wqi_pool {
 	int nice;		       /* I: 0, or -20 for high priority */
 	unsigned next_worker_id;       /* L */
 	unsigned last_cpu;	       /* L: where a worker last went to sleep */
-	struct wqi_pool *unbound_next; /* G: all unbound pools */
+	const char *name;	       /* G: of a dedicated queue's pool in use; I for its worker */
+	bool dedicated;		       /* I: one worker, always the same */
+	struct wqi_pool *unbound_next; /* GR: all unbound and dedicated pools */
+	bool awaited;		       /* A, release/acquire: somebody waits for `settled` */
+	uint32_t settled;	       /* A: futex word, posted by the manager */
 	struct wqi_worker *dead;       /* L: workers to be joined, by spare_next */
 	bool managed;		       /* manager only: on its list of pools */
+	bool needy;		       /* manager only: waits for a thread at their limit */
 	struct wqi_pool *managed_next; /* manager only */
 	uint64_t retry_ns;	       /* manager only: when to try creation again, 0 never */
+	uint64_t join_ns;	       /* manager only: when to ask again for who ends, 0 never */
 	uint64_t watch_ns;	       /* manager only: when to look again, 0 never */
 	uint64_t nr_create_failed;     /* L+: threads that could not be made */
 
@@ -103,8 +110,26 @@ struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high);
 /* The unbound pool of these attributes, made if need be; NULL: no memory.  Under G. */
 struct wqi_pool *wqi_pool_unbound(int nice);
 
+/*
+ * A pool with a thread of its own, for the queue @name, whose string outlives it.
+ * 0, -ENOMEM, or -EAGAIN: the thread can't be made.  Under G.
+ */
+int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name);
+
+/* The pool has no thread any more, and may serve another queue.  Under G. */
+void wqi_pool_spare_dedicated(struct wqi_pool *pool);
+
 /* Make room for the per-CPU pools, once.  0 or -ENOMEM.  Under G. */
 int wqi_pools_init(void);
+
+/* Call @fn with every pool that ever had a worker.  Under G, or where none can be made. */
+void wqi_pools_each(void (*fn)(struct wqi_pool *pool));
+
+/* Free all pools and what is left of their workers; no thread uses them.  Under G. */
+void wqi_pools_free(void);
+
+/* In the child of a fork(): no pool has workers or items.  Under G. */
+void wqi_pools_reset(void);
 
 /*
  * Pools' locks that this thread holds or is taking.  A signal handler on this
@@ -133,6 +158,12 @@ static inline void wqi_pool_kick(struct wqi_pool *pool)
 	if (wqi_load_seq_cst(&pool->kick) != WQI_KICK_NOBODY)
 		wqi_pool_kick_slow(pool);
 }
+
+/*
+ * All workers end, those in items when these have: wake the idle ones.  The caller
+ * has to request the manager, who joins them.
+ */
+void wqi_pool_close_locked(struct wqi_pool *pool);
 
 /* Is there anything to start, not counting the inbox? */
 static inline bool wqi_pool_has_work_locked(struct wqi_pool *pool)

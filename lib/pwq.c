@@ -2,6 +2,8 @@
 /* Owns the counting of a queue's items in one pool.  Wakes no workers. */
 #include "pwq.h"
 
+#include <string.h>
+
 #include "queue.h"
 
 /*
@@ -20,12 +22,12 @@ void wqi_pwq_ready_locked(struct wqi_pwq *pwq)
 {
 	uint32_t color;
 
-	wqi_assert_held(&pwq->pool->lock);
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
 	if (pwq->ready)
 		return;
 	CDS_INIT_LIST_HEAD(&pwq->inactive);
-	color = wqi_load_seq_cst(&pwq->wq->work_color);
+	color = wqi_load_seq_cst(&wqi_pwq_wq(pwq)->work_color);
 	wqi_pause_point("pwq ready");
 	wqi_store_relaxed(&pwq->work_color, color);
 	pwq->ready = true;
@@ -52,11 +54,11 @@ void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state)
 {
 	unsigned color = wqi_state_color(state);
 
-	wqi_assert_held(&pwq->pool->lock);
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
 	if (wqi_unlikely(color != pwq->work_color && !(pwq->flush_mask & 1u << color))) {
 		pwq->flush_mask |= 1u << color;
-		wqi_add(&pwq->wq->nr_to_flush[color], 1);
+		wqi_add(&wqi_pwq_wq(pwq)->nr_to_flush[color], 1);
 	}
 	pwq->nr_in_flight[color]++;
 	pwq->nr_accepted++;
@@ -64,7 +66,7 @@ void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state)
 
 bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
 {
-	return pwq->nr_active < wqi_load_relaxed(&pwq->wq->max_active);
+	return pwq->nr_active < wqi_load_relaxed(&wqi_pwq_wq(pwq)->limit);
 }
 
 /*
@@ -75,12 +77,12 @@ void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
 {
 	struct cds_list_head *link;
 
-	wqi_assert_held(&pwq->pool->lock);
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
 	while (!cds_list_empty(&pwq->inactive) && wqi_pwq_has_room_locked(pwq)) {
 		link = pwq->inactive.next;
 		cds_list_del(link);
-		cds_list_add_tail(link, &pwq->pool->ready_list);
+		cds_list_add_tail(link, &wqi_pwq_pool(pwq)->ready_list);
 		wqi_state_change(wqi_link_work(link), 0, WQI_COUNTED);
 		pwq->nr_active++;
 	}
@@ -88,7 +90,7 @@ void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
 
 void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
 {
-	wqi_assert_held(&pwq->pool->lock);
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 	wqi_assert(pwq->nr_in_flight[color]);
 	wqi_assert(!active || pwq->nr_active);
 
@@ -101,7 +103,7 @@ void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
 		return;
 	if (wqi_unlikely(pwq->flush_mask & 1u << color)) {
 		pwq->flush_mask &= ~(1u << color);
-		wqi_queue_color_done(pwq->wq, color);
+		wqi_queue_color_done(wqi_pwq_wq(pwq), color);
 	}
 }
 
@@ -113,4 +115,28 @@ bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq)
 		if (pwq->nr_in_flight[color])
 			return false;
 	return true;
+}
+
+bool wqi_pwq_is_congested_locked(const struct wqi_pwq *pwq)
+{
+	uint64_t in_flight = 0;
+	unsigned color;
+
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
+
+	for (color = 0; color < WQI_NR_COLORS; color++)
+		in_flight += pwq->nr_in_flight[color];
+	return !wqi_pwq_has_room_locked(pwq) && in_flight > pwq->nr_active;
+}
+
+void wqi_pwq_reset(struct wqi_pwq *pwq)
+{
+	struct wqi_pool *pool = pwq->pool;
+	struct wq *wq = pwq->wq;
+	uint32_t id = pwq->id;
+
+	if (!pool)
+		return;
+	memset(pwq, 0, sizeof(*pwq));
+	wqi_pwq_prepare(pwq, wq, id, pool);
 }

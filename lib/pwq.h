@@ -42,6 +42,24 @@ static inline struct wqi_pwq *wqi_pwq_of_state(uint64_t state, struct wqi_pool *
 	return *pool ? pwq : NULL;
 }
 
+/* A prepared one's; several threads may be storing what is there already. */
+static inline struct wqi_pool *wqi_pwq_pool(const struct wqi_pwq *pwq)
+{
+	return wqi_load_relaxed(&pwq->pool);
+}
+
+static inline struct wq *wqi_pwq_wq(const struct wqi_pwq *pwq)
+{
+	return wqi_load_relaxed(&pwq->wq);
+}
+
+/* What a claim for this pwq puts into the state word. */
+static inline uint64_t wqi_pwq_in_state(const struct wqi_pwq *pwq)
+{
+	return (uint64_t)wqi_load_relaxed(&pwq->id) << WQI_ID_SHIFT |
+	       (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
+}
+
 /* Fill in a zeroed pwq.  Any number of threads at once; AS-safe. */
 void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi_pool *pool);
 
@@ -65,6 +83,12 @@ void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active);
 
 /* Fill in what the first holder of the lock has to. */
 void wqi_pwq_ready_locked(struct wqi_pwq *pwq);
+
+/* Do items wait for others of the queue to end? */
+bool wqi_pwq_is_congested_locked(const struct wqi_pwq *pwq);
+
+/* In the child of a fork(): nothing is in it. */
+void wqi_pwq_reset(struct wqi_pwq *pwq);
 
 bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq);
 

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns the queue's life: making, limits, end, and the system queues. */
+/* Owns the queue's record: making it, its limit, freeing it.  Waits for no items. */
 #include "queue.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "config.h"
 #include "cpu.h"
+#include "freeze.h"
 #include "ids.h"
+#include "manager.h"
 #include "mem.h"
 #include "rcu.h"
 #include "runtime.h"
 #include "worker.h"
 
-#define QUEUE_FLAGS_BUILT (WQ_PERCPU | WQ_ORDERED | WQ_HIGHPRI | WQ_CPU_INTENSIVE)
-#define QUEUE_FLAGS_KNOWN                                                                          \
-	(QUEUE_FLAGS_BUILT | WQ_DEDICATED | WQ_MEM_RECLAIM | WQ_FREEZABLE | WQ_POWER_EFFICIENT |   \
-	 WQ_BH | WQ_OBSERVE)
+#define QUEUE_FLAGS_BUILT                                                                          \
+	(WQ_PERCPU | WQ_ORDERED | WQ_DEDICATED | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_FREEZABLE |    \
+	 WQ_POWER_EFFICIENT)
+#define QUEUE_FLAGS_KNOWN (QUEUE_FLAGS_BUILT | WQ_MEM_RECLAIM | WQ_BH | WQ_OBSERVE)
+
+CDS_LIST_HEAD(wqi_queues);
+unsigned wqi_queues_plugged;
 
 struct wqi_pwq *wqi_queue_pwq_rcu(struct wq *wq, unsigned cpu)
 {
@@ -36,7 +42,8 @@ static int queue_check(const char *name, unsigned flags, int max_active)
 		return -EINVAL;
 	if (max_active < 0 || max_active > WQ_MAX_ACTIVE)
 		return -EINVAL;
-	if (flags & WQ_ORDERED && (flags & WQ_PERCPU || max_active > 1))
+	if (flags & (WQ_ORDERED | WQ_DEDICATED) &&
+	    (flags & (WQ_PERCPU | WQ_POWER_EFFICIENT) || max_active > 1))
 		return -EINVAL;
 	if (flags & ~QUEUE_FLAGS_BUILT)
 		return -EOPNOTSUPP;
@@ -67,11 +74,18 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 
 	if (!wq)
 		return NULL;
+	if (flags & WQ_DEDICATED)
+		flags |= WQ_ORDERED;
+	if (flags & WQ_POWER_EFFICIENT && !wqi_config.power_efficient)
+		flags |= WQ_PERCPU;
+	else if (flags & WQ_POWER_EFFICIENT)
+		flags &= ~(unsigned)WQ_PERCPU;
 	wq->flags = flags;
 	wq->nr_pwqs = flags & WQ_PERCPU ? nr : 1;
 	wq->max_active = max_active ? (unsigned)max_active : WQ_DFL_ACTIVE;
 	if (flags & WQ_ORDERED)
 		wq->max_active = 1;
+	wq->limit = wqi_freeze_limit(wq);
 	wq->name = wqi_zalloc(strlen(name) + 1);
 	if (wq->name)
 		strcpy(wq->name, name);
@@ -87,30 +101,54 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 	return wq;
 }
 
+/* Forward links by release stores: see fork.h. */
+static void queue_list_locked(struct wq *wq)
+{
+	wq->all.prev = wqi_queues.prev;
+	wq->all.next = &wqi_queues;
+	wqi_store_release(&wqi_queues.prev->next, &wq->all);
+	wqi_queues.prev = &wq->all;
+}
+
+static void queue_unlist_locked(struct wq *wq)
+{
+	wqi_store_release(&wq->all.prev->next, wq->all.next);
+	wq->all.next->prev = wq->all.prev;
+}
+
 /* Numbers for the pwqs, and for an unbound queue its pool.  Under G. */
 static int queue_connect_locked(struct wq *wq)
 {
 	struct wqi_pool *pool = NULL;
+	int nice = wq->flags & WQ_HIGHPRI ? -20 : 0, err;
 	unsigned i;
 
 	wqi_assert_held(&wqi_runtime.lock);
 
-	if (!(wq->flags & WQ_PERCPU)) {
-		pool = wqi_pool_unbound(wq->flags & WQ_HIGHPRI ? -20 : 0);
-		if (!pool)
-			return -ENOMEM;
-	}
 	wq->first_id = wqi_ids_alloc(wq->nr_pwqs);
 	if (!wq->first_id)
 		return -ENOMEM;
+	if (wq->flags & WQ_DEDICATED)
+		err = wqi_pool_dedicated(&wq->own, nice, wq->name);
+	else if (!(wq->flags & WQ_PERCPU))
+		err = (pool = wqi_pool_unbound(nice)) ? 0 : -ENOMEM;
+	else
+		err = 0;
+	if (err) {
+		wqi_ids_free(wq->first_id, wq->nr_pwqs);
+		return err;
+	}
 	for (i = 0; i < wq->nr_pwqs; i++)
 		wqi_ids_set(wq->first_id + i, &wq->pwqs[i]);
+	if (wq->own)
+		pool = wq->own;
 	if (pool)
 		wqi_pwq_prepare(wq->pwqs, wq, wq->first_id, pool);
+	queue_list_locked(wq);
 	return 0;
 }
 
-static int queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active)
+int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active)
 {
 	struct wq *wq;
 	int err = wqi_runtime_start_locked();
@@ -134,9 +172,13 @@ struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
 	struct wq *wq = NULL;
 	int err = queue_check(name, flags, max_active);
 
+	if (!err)
+		err = wqi_fork_enter(true);
 	if (!err) {
 		wqi_lock(&wqi_runtime.lock);
-		err = queue_make_locked(&wq, name, flags, max_active);
+		err = wqi_queue_make_locked(&wq, name, flags, max_active);
+		if (!err)
+			wqi_runtime.nr_queues++;
 		wqi_unlock(&wqi_runtime.lock);
 	}
 	if (err)
@@ -144,81 +186,37 @@ struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
 	return wq;
 }
 
-/* One pass: is nothing in flight?  Adds up what was ever accepted. */
-static bool queue_is_idle(struct wq *wq, uint64_t *accepted)
-{
-	bool idle = true;
-	unsigned i;
-
-	*accepted = 0;
-	for (i = 0; i < wq->nr_pwqs; i++) {
-		struct wqi_pwq *pwq = &wq->pwqs[i];
-		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
-
-		if (!pool)
-			continue;
-		wqi_pool_lock(pool);
-		wqi_pool_splice_locked(pool);
-		idle = idle && wqi_pwq_is_idle_locked(pwq);
-		*accepted += pwq->nr_accepted;
-		wqi_pool_unlock(pool);
-	}
-	return idle;
-}
-
-/*
- * ORD-DRAIN (b): refuse is set, then a grace period; every queueing that read the
- * flag too early is in an inbox afterwards.  Chained items may still queue, also
- * from one pwq to another that was looked at already: hence two passes with a
- * grace period between, both idle, with nothing accepted in between.
- */
-static void queue_drain(struct wq *wq)
-{
-	uint64_t before, after;
-
-	wqi_store_seq_cst(&wq->refuse, WQI_QUEUE_DRAINING);
-	do {
-		wqi_rcu_synchronize();
-		wqi_queue_flush(wq);
-		if (!queue_is_idle(wq, &before))
-			continue;
-		wqi_rcu_synchronize();
-		if (queue_is_idle(wq, &after) && before == after)
-			return;
-	} while (true);
-}
-
-int wq_destroy(struct wq *wq)
+void wqi_queue_unmake(struct wq *wq)
 {
 	unsigned i;
 
-	if (!wq)
-		return 0;
-	if (wq->system)
-		return -EPERM;
-	if (wqi_worker_serves(wq))
-		return -EDEADLK;
-
-	queue_drain(wq);
 	for (i = 0; i < wq->nr_pwqs; i++)
 		wqi_ids_set(wq->first_id + i, NULL);
 	/* Items keep the numbers: whoever is looking one up finishes first. */
 	wqi_rcu_synchronize();
+	if (wq->own)
+		wqi_manager_close(wq->own);
 	wqi_lock(&wqi_runtime.lock);
+	queue_unlist_locked(wq);
 	wqi_ids_free(wq->first_id, wq->nr_pwqs);
+	if (!wq->system)
+		wqi_runtime.nr_queues--;
+	if (wq->own)
+		wqi_pool_spare_dedicated(wq->own);
+	if (wq->refuse & WQI_QUEUE_PLUGGED)
+		wqi_sub(&wqi_queues_plugged, 1);
 	wqi_unlock(&wqi_runtime.lock);
 	queue_free(wq);
-	return 0;
 }
 
-int wq_set_max_active(struct wq *wq, int n)
+void wqi_queue_update_limit_locked(struct wq *wq)
 {
 	unsigned i;
 
-	if (!wq || wq->flags & WQ_ORDERED || n < 0 || n > WQ_MAX_ACTIVE)
-		return -EINVAL;
-	wqi_lock(&wq->mutex);
-	wqi_store_relaxed(&wq->max_active, n ? (unsigned)n : WQ_DFL_ACTIVE);
+	wqi_assert_held(&wq->mutex);
+
+	wqi_store_relaxed(&wq->limit, wqi_freeze_limit(wq));
+	/* Whoever locks a pool later sees the new limit. */
 	for (i = 0; i < wq->nr_pwqs; i++) {
 		struct wqi_pwq *pwq = &wq->pwqs[i];
 		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
@@ -231,72 +229,87 @@ int wq_set_max_active(struct wq *wq, int n)
 		wqi_pool_hand_over_locked(pool);
 		wqi_pool_unlock(pool);
 	}
+}
+
+int wq_set_max_active(struct wq *wq, int n)
+{
+	if (!wq || wq->flags & WQ_ORDERED || n < 0 || n > WQ_MAX_ACTIVE)
+		return -EINVAL;
+	wqi_fork_enter(false);
+	wqi_lock(&wq->mutex);
+	wqi_store_relaxed(&wq->max_active, n ? (unsigned)n : WQ_DFL_ACTIVE);
+	wqi_queue_update_limit_locked(wq);
 	wqi_unlock(&wq->mutex);
 	return 0;
 }
 
-static struct wq *queue_system(struct wq **slot, const char *name, unsigned flags)
+bool wq_congested(struct wq *wq)
 {
-	struct wq *wq = wqi_load_acquire(slot);
-	int err;
+	unsigned cpu = wqi_cpu_current(), token;
+	struct wqi_pwq *pwq;
+	bool congested;
 
-	if (wqi_likely(wq))
-		return wq;
-	wqi_lock(&wqi_runtime.lock);
-	wq = *slot;
-	err = wq ? 0 : queue_make_locked(&wq, name, flags, 0);
-	if (!err) {
-		wq->system = true;
-		wqi_store_release(slot, wq);
+	if (!wq)
+		return false;
+	wqi_fork_enter(false);
+	token = wqi_rcu_read_lock_on(cpu);
+	pwq = wqi_queue_pwq_rcu(wq, cpu);
+	wqi_pool_lock(wqi_pwq_pool(pwq));
+	wqi_pwq_ready_locked(pwq);
+	wqi_pool_splice_locked(wqi_pwq_pool(pwq));
+	congested = wqi_pwq_is_congested_locked(pwq);
+	wqi_pool_unlock(wqi_pwq_pool(pwq));
+	wqi_rcu_read_unlock(token);
+	return congested;
+}
+
+/* Whoever was destroying it is not there, and nobody else may name it. */
+static void queue_bury_locked(struct wq *wq)
+{
+	unsigned i;
+
+	queue_unlist_locked(wq);
+	for (i = 0; i < wq->nr_pwqs; i++)
+		wqi_ids_set(wq->first_id + i, NULL);
+	wqi_ids_free(wq->first_id, wq->nr_pwqs);
+	if (wq->own)
+		wqi_pool_spare_dedicated(wq->own);
+	queue_free(wq);
+}
+
+/*
+ * The list's backward links may be of another instant than its forward ones.  What
+ * the owner set stays: plugged, limits.  Whoever drained is not there.
+ */
+void wqi_queues_reset(void)
+{
+	struct cds_list_head *link = &wqi_queues, *next;
+	struct wq *wq;
+	unsigned i;
+
+	wqi_runtime.nr_queues = 0;
+	wqi_queues_plugged = 0;
+	for (; (next = link->next) != &wqi_queues; link = next) {
+		wq = wqi_queue_of_link(next);
+		next->prev = link;
+		wqi_lock_reset(&wq->mutex);
+		wqi_store_relaxed(&wq->limit, wqi_freeze_limit(wq));
+		wq->refuse &= wq->system ? 0 : WQI_QUEUE_PLUGGED;
+		wqi_queues_plugged += wq->refuse && !wq->dying;
+		wqi_runtime.nr_queues += !wq->system && !wq->dying;
+		wq->nr_drainers = 0;
+		wq->work_color = 0;
+		wq->color_seq = wq->done_seq = 0;
+		wq->flush_event = 0;
+		memset(wq->nr_to_flush, 0, sizeof(wq->nr_to_flush));
+		for (i = 0; i < wq->nr_pwqs; i++)
+			wqi_pwq_reset(&wq->pwqs[i]);
 	}
-	wqi_unlock(&wqi_runtime.lock);
-	if (err)
-		errno = -err;
-	return wq;
-}
-
-struct wq *wq_system(void)
-{
-	static struct wq *wq; /* GR */
-
-	return queue_system(&wq, "system", 0);
-}
-
-struct wq *wq_system_percpu(void)
-{
-	static struct wq *wq; /* GR */
-
-	return queue_system(&wq, "system_percpu", WQ_PERCPU);
-}
-
-struct wq *wq_system_highpri(void)
-{
-	static struct wq *wq; /* GR */
-
-	return queue_system(&wq, "system_highpri", WQ_PERCPU | WQ_HIGHPRI);
-}
-
-struct wq *wq_system_long(void)
-{
-	static struct wq *wq; /* GR */
-
-	return queue_system(&wq, "system_long", WQ_PERCPU);
-}
-
-struct wq *wq_system_freezable(void)
-{
-	errno = EOPNOTSUPP;
-	return NULL;
-}
-
-struct wq *wq_system_power_efficient(void)
-{
-	errno = EOPNOTSUPP;
-	return NULL;
-}
-
-struct wq *wq_system_bh(void)
-{
-	errno = EOPNOTSUPP;
-	return NULL;
+	wqi_queues.prev = link;
+	for (link = wqi_queues.next; link != &wqi_queues; link = next) {
+		next = link->next;
+		wq = wqi_queue_of_link(link);
+		if (wq->dying)
+			queue_bury_locked(wq);
+	}
 }

@@ -7,8 +7,9 @@
 
 #include "pwq.h"
 
-/* Why a queue refuses items. */
+/* Why a queue refuses items: all but its own; all. */
 #define WQI_QUEUE_DRAINING 1u
+#define WQI_QUEUE_PLUGGED  2u
 
 struct wqi_table {
 	unsigned nr;		/* I */
@@ -16,23 +17,70 @@ struct wqi_table {
 };
 
 struct wq {
-	unsigned flags;		 /* I */
-	uint32_t refuse;	 /* A, seq_cst: WQI_QUEUE_*; ORD-DRAIN */
-	struct wqi_table *table; /* A, release: read inside a read-side section */
-	uint32_t first_id;	 /* I: the pwqs' numbers begin here */
-	unsigned nr_pwqs;	 /* I: one, or one a CPU */
-	struct wqi_pwq *pwqs;	 /* I */
-	bool system;		 /* I */
-	unsigned max_active;	 /* A, relaxed; written under W */
-	char *name;		 /* I */
-	uint32_t work_color;	 /* A, seq_cst: what new pwqs start with; written under W */
+	unsigned flags;		  /* I */
+	uint32_t refuse;	  /* A, seq_cst: WQI_QUEUE_*; ORD-DRAIN */
+	struct wqi_table *table;  /* A, release: read inside a read-side section */
+	uint32_t first_id;	  /* I: the pwqs' numbers begin here */
+	unsigned nr_pwqs;	  /* I: one, or one a CPU */
+	struct wqi_pwq *pwqs;	  /* I */
+	bool system;		  /* I */
+	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
+	struct cds_list_head all; /* GR: wqi_queues */
+	bool dying;		  /* A, relaxed: being destroyed */
+	unsigned max_active;	  /* A, relaxed; written under W: as set */
+	unsigned limit;		  /* A, relaxed; written under W: max_active, or 0 while frozen */
+	char *name;		  /* I */
+	uint32_t work_color;	  /* A, seq_cst: what new pwqs start with; written under W */
 
 	struct wqi_lock mutex WQI_CACHE_ALIGNED; /* W */
 	uint64_t color_seq;   /* W: flushes begun; its low bits are the colour now in use */
 	uint64_t done_seq;    /* W: flushes ended, all before this number */
 	uint32_t flush_event; /* A, seq_cst: futex word, changes when a colour runs out */
 	uint32_t nr_to_flush[WQI_NR_COLORS]; /* A, seq_cst: pwqs that a colour still waits for */
+	unsigned nr_drainers;		     /* W */
 };
+
+/* Every queue, system queues too.  GR: linked so that a copy of any instant can be walked. */
+extern struct cds_list_head wqi_queues;
+
+/* A, seq_cst: how many are plugged, that claims need not look where none is. */
+extern unsigned wqi_queues_plugged;
+
+static inline struct wq *wqi_queue_of_link(struct cds_list_head *link)
+{
+	return cds_list_entry(link, struct wq, all);
+}
+
+/*
+ * wq_alloc(), arguments checked, for a system queue too.  0 or -errno.  Under G.
+ */
+int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active);
+
+/* Free a queue that nobody can reach but by its number; waits for those who do.  Not under G. */
+void wqi_queue_unmake(struct wq *wq);
+
+/* Let the limit follow max_active and the state of freezing.  Under W. */
+void wqi_queue_update_limit_locked(struct wq *wq);
+
+/* Make @wq refuse, and wait until nothing is queued or running. */
+void wqi_queue_drain(struct wq *wq);
+
+/* Wait until nothing is queued or running. */
+void wqi_queue_wait_idle(struct wq *wq);
+
+/* wq_plug() and wq_unplug(), system queues too. */
+int wqi_queue_plug(struct wq *wq);
+int wqi_queue_unplug(struct wq *wq);
+
+/* Does @wq refuse an item that the caller queues?  Inside a read-side section. */
+bool wqi_queue_refuses(const struct wq *wq);
+
+/* Each system queue that was made; and: they are gone.  system.c, the second under G. */
+void wqi_system_queues_each(void (*fn)(struct wq *wq));
+void wqi_system_queues_forget_locked(void);
+
+/* In the child of a fork(), under G: queues become empty, and stay. */
+void wqi_queues_reset(void);
 
 /*
  * The pwq for an item queued on @cpu, ready for producers.  Inside a read-side

@@ -2,6 +2,8 @@
 /* Owns the grace period.  Does not know what it protects. */
 #include "rcu.h"
 
+#include <string.h>
+
 #include "futex.h"
 #include "lock.h"
 
@@ -67,4 +69,11 @@ void wqi_rcu_synchronize(void)
 	wqi_store_seq_cst(&wqi_rcu.pair, !pair);
 	rcu_wait_pair(pair);
 	wqi_unlock(&rcu_lock);
+}
+
+void wqi_rcu_reset(void)
+{
+	wqi_lock_reset(&rcu_lock);
+	memset(&wqi_rcu, 0, sizeof(wqi_rcu));
+	rcu_event = 0;
 }

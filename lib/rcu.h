@@ -39,6 +39,9 @@ void wqi_rcu_wake(void);
 /* Wait until all sections that were entered before the call have ended. */
 void wqi_rcu_synchronize(void);
 
+/* In the child of a fork(): no section is open. */
+void wqi_rcu_reset(void);
+
 /* Enter a section on CPU @cpu (a hint: any number is correct). */
 static inline unsigned wqi_rcu_read_lock_on(unsigned cpu)
 {

@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns the start of the library.  There is no end yet: threads live as long as the process. */
+/* Owns the start and the end of the library. */
 #include "runtime.h"
 
+#include <errno.h>
+#include <pthread.h>
+
+#include "closure.h"
+#include "config.h"
 #include "cpu.h"
+#include "fork.h"
+#include "freeze.h"
+#include "ids.h"
 #include "manager.h"
 #include "pool.h"
+#include "queue.h"
+#include "worker.h"
+
+#include <wq/runtime.h>
 
 struct wqi_runtime wqi_runtime;
 
@@ -15,20 +27,17 @@ int wqi_runtime_start_locked(void)
 	wqi_assert_held(&wqi_runtime.lock);
 
 	if (wqi_runtime.started)
-		return 0;
-	if (!wqi_cpus.nr) {
-		err = wqi_cpus_read();
-		if (err)
-			return err;
-	}
-	err = wqi_pools_init();
-	if (err)
-		return err;
-	err = wqi_manager_start();
-	if (err)
-		return err;
-	wqi_runtime.started = true;
-	return 0;
+		return wqi_runtime.stopped ? -ESHUTDOWN : 0;
+	if (!wqi_runtime.configured)
+		wqi_config_load();
+	wqi_runtime.configured = true;
+	err = wqi_fork_register();
+	if (!err)
+		err = wqi_pools_init();
+	if (!err)
+		err = wqi_manager_start();
+	wqi_runtime.started = !err;
+	return err;
 }
 
 /* G10: everything, but what the thread itself causes and what must not be blocked. */
@@ -40,4 +49,88 @@ void wqi_runtime_worker_signals(sigset_t *set)
 	sigfillset(set);
 	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		sigdelset(set, open[i]);
+	if (!wqi_config.block_sigprof)
+		sigdelset(set, SIGPROF);
+}
+
+static void runtime_plug(struct wq *wq)
+{
+	wqi_queue_plug(wq);
+}
+
+static void runtime_unplug(struct wq *wq)
+{
+	wqi_queue_unplug(wq);
+}
+
+/*
+ * Run what the system queues hold, and let them take no more.  Their items may
+ * still make queues: then this was no time to end.  No lock held.
+ */
+static int runtime_quiesce(void)
+{
+	int err = 0;
+
+	wqi_freeze_end();
+	wqi_system_queues_each(runtime_plug);
+	wqi_system_queues_each(wqi_queue_wait_idle);
+	wqi_lock(&wqi_runtime.lock);
+	if (wqi_runtime.nr_queues) {
+		wqi_runtime.stopping = false;
+		err = -EBUSY;
+	} else {
+		wqi_runtime.stopped = true;
+	}
+	wqi_unlock(&wqi_runtime.lock);
+	if (err)
+		wqi_system_queues_each(runtime_unplug);
+	return err;
+}
+
+/*
+ * G is not held: destructors of the threads' own data may call the library, which
+ * refuses to make queues now.
+ */
+static void runtime_end_threads(void)
+{
+	int cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	wqi_system_queues_each(wqi_queue_unmake);
+	wqi_pools_each(wqi_manager_close);
+	wqi_manager_stop();
+	pthread_setcancelstate(cancel, NULL);
+}
+
+int wq_shutdown(void)
+{
+	int err = 0;
+	bool started;
+
+	if (wqi_worker_self)
+		return -EDEADLK;
+	wqi_fork_enter(false);
+	wqi_lock(&wqi_runtime.lock);
+	if (wqi_runtime.nr_queues || wqi_runtime.stopping)
+		err = -EBUSY;
+	else
+		wqi_runtime.stopping = true;
+	started = wqi_runtime.started;
+	wqi_unlock(&wqi_runtime.lock);
+	if (!err)
+		err = runtime_quiesce();
+	if (err)
+		return err;
+	if (started)
+		runtime_end_threads();
+
+	wqi_lock(&wqi_runtime.lock);
+	wqi_system_queues_forget_locked();
+	wqi_pools_free();
+	wqi_ids_free_all();
+	wqi_closures_free();
+	wqi_runtime.started = wqi_runtime.configured = false;
+	wqi_runtime.stopping = wqi_runtime.stopped = false;
+	wqi_unlock(&wqi_runtime.lock);
+	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns the start of the library and the lock of what is global. */
+/* Owns the start and the end of the library and the lock of what is global. */
 #ifndef WQI_RUNTIME_H
 #define WQI_RUNTIME_H
 
@@ -9,12 +9,18 @@
 
 struct wqi_runtime {
 	struct wqi_lock lock; /* G */
-	bool started;	      /* G */
+	bool configured;      /* G: settings and CPUs hold, until wq_shutdown() */
+	bool started;	      /* G: the manager runs */
+	bool stopping;	      /* G: wq_shutdown() is at work */
+	bool stopped;	      /* G: ... and has begun to end threads */
+	unsigned nr_queues;   /* G: from wq_alloc(), and not destroyed */
+	sigset_t start_mask;  /* G: signals that the process blocked at the start */
+	int start_nice;	      /* G: its nice value then */
 };
 
 extern struct wqi_runtime wqi_runtime;
 
-/* Start what is not started.  0, -ENOMEM or -EAGAIN.  Under G. */
+/* Start what is not started.  0, -ENOMEM, -EAGAIN, or -ESHUTDOWN at the end.  Under G. */
 int wqi_runtime_start_locked(void);
 
 /* Signals that the library's threads leave alone are blocked in @set. */

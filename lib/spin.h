@@ -10,9 +10,9 @@
 #include <sched.h>
 
 #include "atomic.h"
+#include "config.h"
 #include "futex.h"
 
-#define WQI_SPIN_MAX_NS	  50000u
 #define WQI_SPIN_START_NS 5000u
 #define WQI_SPIN_MIN_NS	  2000u
 
@@ -28,13 +28,15 @@ static inline void wqi_spin_adapt(struct wqi_spin *spin, uint64_t waited_ns)
 {
 	uint32_t ns = wqi_load_relaxed(&spin->ns);
 
-	if (waited_ns > WQI_SPIN_MAX_NS)
+	uint32_t max = wqi_load_relaxed(&wqi_config.spin_max_ns);
+
+	if (waited_ns > max)
 		ns = ns / 2 < WQI_SPIN_MIN_NS ? 0 : ns / 2;
 	else if (waited_ns > ns)
 		ns = ns ? 2 * ns : WQI_SPIN_START_NS;
 	else
 		return;
-	wqi_store_relaxed(&spin->ns, ns < WQI_SPIN_MAX_NS ? ns : WQI_SPIN_MAX_NS);
+	wqi_store_relaxed(&spin->ns, ns < max ? ns : max);
 }
 
 /*

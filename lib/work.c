@@ -27,7 +27,7 @@ void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx)
 
 bool wq_work_pending(const struct wq_work *work)
 {
-	return work && wqi_state(work) & WQI_PENDING;
+	return work && wqi_state_is_pending(wqi_state(work));
 }
 
 unsigned wq_work_busy(const struct wq_work *work)
@@ -38,14 +38,17 @@ unsigned wq_work_busy(const struct wq_work *work)
 
 	if (!work)
 		return 0;
-	token = wqi_rcu_read_lock();
 	state = wqi_state(work);
-	if (state & WQI_PENDING)
-		busy |= WQ_BUSY_PENDING;
-	if (state & WQI_CANCEL)
-		busy |= WQ_BUSY_CANCELING;
 	if (state & WQI_DEPTH_MASK)
 		busy |= WQ_BUSY_DISABLED;
+	if (!wqi_state_is_ours(state))
+		return busy;
+	if (state & WQI_PENDING)
+		busy |= WQ_BUSY_PENDING;
+	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK))
+		busy |= WQ_BUSY_CANCELING;
+	token = wqi_rcu_read_lock();
+	state = wqi_state(work);
 	if (wqi_pwq_of_state(state, &pool) && wqi_pool_running_pwq_rcu(pool, work))
 		busy |= WQ_BUSY_RUNNING;
 	wqi_rcu_read_unlock(token);
@@ -69,6 +72,8 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq
 	struct wqi_pool *last;
 
 	wqi_pause_point("settle");
+	/* On a list of the parent's, if the item was last queued before a fork(). */
+	wqi_work_link(work)->prev = NULL;
 	if (wqi_pwq_of_state(old, &last))
 		running = wqi_pool_running_pwq_rcu(last, work);
 	if (running)
@@ -79,10 +84,72 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq
 			new = old & ~WQI_PENDING_ALL;
 		else
 			new = (old & ~(WQI_TRANSIT | WQI_COLOR_MASK | WQI_ID_MASK)) |
-			      (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT |
-			      (uint64_t)pwq->id << WQI_ID_SHIFT;
+			      wqi_pwq_in_state(pwq);
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	return old & WQI_CANCEL ? NULL : pwq;
+}
+
+/*
+ * A word that says neither "idle here" nor "pending here", seen by a claim: an
+ * error, or 0 if it is from before a fork() and nothing else is the matter.
+ */
+static int work_refusal(uint64_t state)
+{
+	if (!(state & WQI_INIT))
+		return -EINVAL;
+	if (state & WQI_DEPTH_MASK)
+		return -EBUSY;
+	return wqi_state_is_ours(state) ? -EBUSY : 0;
+}
+
+/*
+ * Where the queue refuses, or one that is plugged could be where the item runs: it
+ * is that queue's answer that counts if the item runs in another pool.  Seen
+ * running inside this section, it is accepted as it was then: the end of that
+ * queue's drain, or of its plugging, waits for us.
+ *
+ * 1 *@to is to take it, 0 it was not running there, -ESHUTDOWN.
+ */
+static int work_find_running(struct wq_work *work, struct wqi_pool *last, bool refused,
+			     struct wqi_pwq **to)
+{
+	struct wqi_pwq *running = last ? wqi_pool_running_pwq_rcu(last, work) : NULL;
+
+	if (!running)
+		return refused ? -ESHUTDOWN : 0;
+	if (wqi_load_seq_cst(&wqi_pwq_wq(running)->refuse) & WQI_QUEUE_PLUGGED)
+		return -ESHUTDOWN;
+	*to = running;
+	return 1;
+}
+
+/*
+ * The word of a claim that takes the item from @old, which is idle, to *@to.
+ * Where it may run in another pool, that is settled after the claim (TRANSIT).
+ */
+static int work_claimed_word(struct wq_work *work, uint64_t old, bool refused, struct wqi_pwq **to,
+			     uint64_t *word)
+{
+	struct wqi_pool *last = NULL;
+	int ret = 0;
+
+	*word = (old & (WQI_INIT | WQI_DEPTH_MASK)) | wqi_fork.generation | WQI_PENDING |
+		WQI_TRANSIT;
+	if (!wqi_state_is_ours(old))
+		return refused ? -ESHUTDOWN : 0;
+	wqi_pwq_of_state(old, &last);
+	wqi_pause_point("claim");
+	if (last != wqi_pwq_pool(*to)) {
+		*word = old | WQI_PENDING | WQI_TRANSIT;
+		if (refused || wqi_load_seq_cst(&wqi_queues_plugged))
+			ret = work_find_running(work, last, refused, to);
+		if (ret <= 0)
+			return ret;
+	} else if (refused) {
+		return -ESHUTDOWN;
+	}
+	*word = (old & ~WQI_ID_MASK) | WQI_PENDING | wqi_pwq_in_state(*to);
+	return 0;
 }
 
 /*
@@ -93,47 +160,56 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq
  *
  * A claim that needs no look elsewhere names its pwq at once: the item was never
  * queued, or last on this pwq, or on one of the same pool, whose number can't
- * change hands inside this section.
+ * change hands inside this section.  A word from before a fork() is claimed like
+ * one that was last on another pool: its link may still be in the parent's list.
  *
  * Returns 1 and in *@to where to push (NULL: cancelled meanwhile), 0 or -errno.
  * Outside a read-side section @to is NULL, and -EAGAIN says that one is needed.
  */
 static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, struct wqi_pwq **to)
 {
+	uint64_t usual = wqi_fork.generation | WQI_INIT;
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
-	uint64_t fresh = WQI_PENDING | (uint64_t)pwq->id << WQI_ID_SHIFT |
-			 (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
-	struct wqi_pool *last;
+	uint64_t fresh = WQI_PENDING | wqi_pwq_in_state(pwq);
+	struct wqi_pwq *target;
+	bool ours, refused;
+	int err;
 
 	do {
-		if (wqi_unlikely(!(old & WQI_INIT)))
-			return -EINVAL;
-		if (wqi_unlikely(old & (WQI_DEPTH_MASK | WQI_CANCEL)))
-			return -EBUSY;
-		if (old & WQI_PENDING) {
+		ours = true;
+		if (wqi_unlikely((old ^ usual) & WQI_UNUSUAL)) {
+			err = work_refusal(old);
+			if (err)
+				return err;
+			ours = false;
+		}
+		target = pwq;
+		if (old & WQI_PENDING && ours) {
 			new = old;
 			continue;
 		}
 		/* ORD-DRAIN (a): read inside the section, after it began. */
-		if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && !wqi_worker_serves(wq))
-			return -ESHUTDOWN;
-		new = (old & ~WQI_ID_MASK) | fresh;
-		if (wqi_state_id(old) == pwq->id || !wqi_state_id(old))
+		refused = wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && wqi_queue_refuses(wq);
+		if (wqi_likely(ours && (wqi_state_id(old) == wqi_load_relaxed(&pwq->id) ||
+					!wqi_state_id(old)))) {
+			if (refused)
+				return -ESHUTDOWN;
+			new = (old & ~WQI_ID_MASK) | fresh;
 			continue;
+		}
 		if (!to)
 			return -EAGAIN;
-		wqi_pwq_of_state(old, &last);
-		wqi_pause_point("claim");
-		if (last != pwq->pool)
-			new = old | WQI_PENDING | WQI_TRANSIT;
+		err = work_claimed_word(work, old, refused, &target, &new);
+		if (err)
+			return err;
 	} while (wqi_unlikely(!wqi_cas(&work->wq_state, &old, new)));
 
-	if (old & WQI_PENDING)
+	if (new == old)
 		return 0;
 	if (wqi_unlikely((new &WQI_TRANSIT) != 0))
-		pwq = work_settle_rcu(work, pwq);
+		target = work_settle_rcu(work, target);
 	if (to)
-		*to = pwq;
+		*to = target;
 	return 1;
 }
 
@@ -148,9 +224,9 @@ static int work_requeue(struct wqi_worker *self, struct wq_work *work)
 	struct wqi_pwq *pwq = self->current_pwq;
 	int ret;
 
-	if (pwq->wq->flags & (WQ_PERCPU | WQ_ORDERED))
+	if (wqi_pwq_wq(pwq)->flags & (WQ_PERCPU | WQ_ORDERED))
 		return -EAGAIN;
-	ret = work_claim(pwq->wq, work, pwq, NULL);
+	ret = work_claim(wqi_pwq_wq(pwq), work, pwq, NULL);
 	wqi_pause_point("requeue");
 	if (ret > 0)
 		wqi_store_release(&self->requeued, work);
@@ -166,17 +242,20 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 
 	/* With a pool's lock held we are a signal handler, and self is between items. */
 	if (self && !wqi_pool_locks_held && self->current_work == work &&
-	    self->current_fn == work->wq_fn && self->current_pwq->wq == wq) {
+	    self->current_fn == work->wq_fn && wqi_pwq_wq(self->current_pwq) == wq) {
 		ret = work_requeue(self, work);
 		if (ret != -EAGAIN)
 			return ret;
 	}
+	ret = wqi_fork_enter(true);
+	if (wqi_unlikely(ret))
+		return ret;
 	here = wqi_cpu_current();
 	token = wqi_rcu_read_lock_on(here);
 	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
 	ret = work_claim(wq, work, pwq, &pwq);
 	if (ret > 0 && pwq) {
-		struct wqi_pool *pool = pwq->pool;
+		struct wqi_pool *pool = wqi_pwq_pool(pwq);
 
 		wqi_yield_point();
 		wqi_inbox_push(&pool->inbox, work);
@@ -198,6 +277,13 @@ int wq_queue_on(struct wq *wq, struct wq_work *work, int cpu)
 	if (wqi_unlikely(!wq || !work || cpu < 0 || cpu >= WQ_MAX_CPUS))
 		return -EINVAL;
 	return wqi_queue_work(wq, work, wqi_cpu_is_usable((unsigned)cpu) ? cpu : -1);
+}
+
+int wq_queue_node(struct wq *wq, struct wq_work *work, int node)
+{
+	if (wqi_unlikely(!wq || !work || node < 0 || node >= WQ_MAX_NODES))
+		return -EINVAL;
+	return wqi_queue_work(wq, work, wqi_cpu_of_node((unsigned)node));
 }
 
 int wq_schedule(struct wq_work *work)

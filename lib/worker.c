@@ -7,9 +7,7 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
+#include <stdlib.h>
 
 #include "cpu.h"
 #include "flush.h"
@@ -28,7 +26,7 @@ bool wqi_worker_serves(const struct wq *wq)
 {
 	struct wqi_worker *self = wqi_worker_self;
 
-	return self && self->current_work && self->current_pwq->wq == wq;
+	return self && self->current_work && wqi_pwq_wq(self->current_pwq) == wq;
 }
 
 /* --- who counts as running --- */
@@ -206,6 +204,18 @@ static void worker_accept_requeued_locked(struct wqi_worker *self, struct wqi_pw
 	cds_list_add_tail(wqi_work_link(work), &self->pool->worklist);
 }
 
+void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
+{
+	if (wqi_load_relaxed(&self->requeued))
+		worker_accept_requeued_locked(self, pwq);
+	if (wqi_unlikely(self->described))
+		self->described = false;
+	worker_clear_busy_locked(self);
+	if (wqi_unlikely(!cds_list_empty(&self->waiters)))
+		wqi_flush_finished_locked(self);
+	wqi_pwq_finish_locked(pwq, self->current_color, true);
+}
+
 /*
  * Run one item, off its list and counted as active.  The lock is dropped while fn
  * runs.
@@ -215,7 +225,7 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 	struct wqi_pool *pool = self->pool;
 	wq_work_fn fn = work->wq_fn;
 	void *ctx = work->wq_ctx;
-	bool intensive = pwq->wq->flags & WQ_CPU_INTENSIVE;
+	bool intensive = wqi_pwq_wq(pwq)->flags & WQ_CPU_INTENSIVE && !pool->dedicated;
 	uint64_t state;
 
 	worker_set_busy_locked(self, work, pwq);
@@ -237,20 +247,17 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 
 		wqi_yield_point();
 		fn(work, ctx);
+		/* The child of a fork() in fn: its only thread has nothing more to do. */
+		if (wqi_unlikely(wqi_worker_self != self))
+			exit(0);
 
 		wqi_pool_lock(pool);
 		if (wqi_unlikely(!self->counted))
 			worker_count_locked(self);
 		if (wqi_unlikely(!pool->watched))
 			wqi_pool_call_watch_locked(pool);
-		if (wqi_load_relaxed(&self->requeued))
-			worker_accept_requeued_locked(self, pwq);
 	}
-
-	worker_clear_busy_locked(self);
-	if (wqi_unlikely(!cds_list_empty(&self->waiters)))
-		wqi_flush_finished_locked(self);
-	wqi_pwq_finish_locked(pwq, self->current_color, true);
+	wqi_worker_finish_locked(self, pwq);
 }
 
 static void worker_run_scheduled_locked(struct wqi_worker *self)
@@ -276,9 +283,13 @@ static void worker_run_scheduled_locked(struct wqi_worker *self)
 static bool worker_spin_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
-	uint64_t start, alone_ns = pool->lazy_ns;
-	uint64_t ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
+	uint64_t start, alone_ns = pool->lazy_ns, max = wqi_load_relaxed(&wqi_config.spin_max_ns);
+	uint64_t ns;
 	bool hit;
+
+	if (alone_ns > max)
+		alone_ns = max;
+	ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
 
 	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
 	    !ns)
@@ -322,6 +333,9 @@ static bool worker_idle_locked(struct wqi_worker *self)
 		wqi_manager_request(pool);
 	}
 
+	if (pool->closing)
+		wqi_xchg(&self->wake, 1);
+
 	wqi_pool_unlock(pool);
 	while (!wqi_load_seq_cst(&self->wake))
 		wqi_futex_wait(&self->wake, 0, WQI_NO_TIMEOUT);
@@ -331,7 +345,7 @@ static bool worker_idle_locked(struct wqi_worker *self)
 	self->idle = false;
 	pool->nr_idle--;
 	wqi_spin_adapt(&pool->idle_spin, wqi_now_ns() - self->idle_since_ns);
-	return !self->retire;
+	return !self->retire && !pool->closing;
 }
 
 /* --- waiting inside the library --- */
@@ -341,7 +355,7 @@ bool wqi_worker_wait_begin(void)
 	struct wqi_worker *self = wqi_worker_self;
 	bool uncounted;
 
-	if (!self)
+	if (!self || self->pool->dedicated)
 		return false;
 	wqi_pool_lock(self->pool);
 	uncounted = self->counted;
@@ -362,65 +376,19 @@ void wqi_worker_wait_end(bool uncounted)
 	wqi_pool_unlock(self->pool);
 }
 
-/* --- the thread --- */
+/* --- the loop --- */
 
-/* As near to the wanted priority as RLIMIT_NICE lets us come. */
-static void worker_set_nice(int nice)
+static bool worker_wants_reserve_locked(const struct wqi_pool *pool)
 {
-	struct rlimit limit;
-
-	if (!nice || !setpriority(PRIO_PROCESS, 0, nice))
-		return;
-	if (getrlimit(RLIMIT_NICE, &limit) || limit.rlim_cur < 1 || limit.rlim_cur > 40)
-		return;
-	nice = 20 - (int)limit.rlim_cur;
-	if (nice < getpriority(PRIO_PROCESS, 0))
-		setpriority(PRIO_PROCESS, 0, nice);
+	return !pool->nr_idle && !pool->nr_creating && !pool->dedicated;
 }
 
-static void worker_set_name(const struct wqi_worker *self)
+void wqi_worker_loop_locked(struct wqi_worker *self)
 {
-	const struct wqi_pool *pool = self->pool;
-	char name[40];
-
-	if (pool->cpu >= 0)
-		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, self->id,
-			 pool->nice < 0 ? "H" : "");
-	else
-		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, self->id);
-	name[15] = '\0';
-	prctl(PR_SET_NAME, name);
-}
-
-/* The thread's last act: the manager joins it and keeps the record for another. */
-static void worker_end_locked(struct wqi_worker *self)
-{
-	struct wqi_pool *pool = self->pool;
-
-	pool->nr_workers--;
-	self->retire = false;
-	self->spare_next = pool->dead;
-	pool->dead = self;
-	/* A producer may have been told to wake us. */
-	wqi_pool_hand_over_locked(pool);
-	wqi_pool_unlock(pool);
-	wqi_manager_request(pool);
-}
-
-void *wqi_worker_main(void *arg)
-{
-	struct wqi_worker *self = arg;
 	struct wqi_pool *pool = self->pool;
 	struct wqi_pwq *pwq = NULL;
 	struct wq_work *work;
 
-	wqi_worker_self = self;
-	worker_set_name(self);
-	worker_set_nice(pool->nice);
-
-	wqi_pool_lock(pool);
-	pool->nr_creating--;
-	pool->nr_workers++;
 	do {
 		worker_become_running_locked(self);
 		while (keep_working_locked(self)) {
@@ -432,12 +400,10 @@ void *wqi_worker_main(void *arg)
 				continue;
 			}
 			/* One idle worker in reserve, as long as there is work. */
-			if (wqi_unlikely(!pool->nr_idle && !pool->nr_creating))
+			if (wqi_unlikely(worker_wants_reserve_locked(pool)))
 				wqi_manager_request(pool);
 			worker_run_locked(self, work, pwq);
 			worker_run_scheduled_locked(self);
 		}
 	} while (worker_idle_locked(self));
-	worker_end_locked(self);
-	return NULL;
 }

@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include <wq/worker.h>
+
 #include "pool.h"
 
 struct wqi_worker {
@@ -27,11 +29,13 @@ struct wqi_worker {
 	bool idle;			/* L: on pool->idle */
 	bool counted;			/* L: is one of pool->nr_running */
 	bool retire;			/* L: told to end */
+	bool described;			/* L: desc is of the item that runs */
 	unsigned id;			/* I */
 	pthread_t thread;		/* manager only */
 	uint64_t batch_start_ns;	/* S: when counting for pool->item_ns began */
 	uint64_t batch_started;		/* S: pool->nr_started then */
 	unsigned batch_items;		/* S: items that this worker has run since */
+	char desc[WQ_DESC_BYTES];	/* L: what its item says of itself, if described */
 };
 
 /* The worker that the calling thread is, or NULL. */
@@ -39,6 +43,18 @@ extern __thread struct wqi_worker *wqi_worker_self __attribute__((tls_model("ini
 
 /* The thread's function; @arg is the struct wqi_worker. */
 void *wqi_worker_main(void *arg);
+
+/* Run items until the worker is to end. */
+void wqi_worker_loop_locked(struct wqi_worker *self);
+
+/* The function of the worker's item has been left, whichever way. */
+void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq);
+
+/* In the child of a fork(): the calling thread, its only one, is no worker any more. */
+void wqi_worker_forked(void);
+
+/* Make the record of a worker that is no more fit for another. */
+void wqi_worker_reset(struct wqi_worker *worker);
 
 /* Is the caller in the function of an item of @wq? */
 bool wqi_worker_serves(const struct wq *wq);

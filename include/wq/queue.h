@@ -27,10 +27,15 @@ extern "C" {
  * made when items come.  Where that fails (limits, memory), items wait and it is
  * tried again every 100 ms; so long a flush of them does not return.
  *
+ * A WQ_DEDICATED queue's thread is made by this call, is named after the queue,
+ * and lives as long; only where an item ended it by pthread_exit() or was
+ * cancelled it is replaced.
+ *
  * Return: the queue, to be ended with wq_destroy(); NULL and errno: EINVAL
- *   @name NULL or empty, unknown flags, WQ_ORDERED with WQ_PERCPU or with
- *   @max_active above 1, @max_active out of range; EOPNOTSUPP a flag that is not
- *   built yet; ENOMEM; EAGAIN the manager thread could not be made.  Nothing has
+ *   @name NULL or empty, unknown flags, WQ_ORDERED or WQ_DEDICATED with
+ *   WQ_PERCPU, WQ_POWER_EFFICIENT or with @max_active above 1, @max_active out of
+ *   range; EOPNOTSUPP a flag that is not built yet; ENOMEM; EAGAIN the manager
+ *   thread, or the one of a WQ_DEDICATED queue, could not be made.  Nothing has
  *   changed after a failure.
  * Context: any thread or item; allocates, may sleep.
  * Safety: MT-Safe, AS-Unsafe.
@@ -43,7 +48,8 @@ WQ_API struct wq *wq_alloc(const char *name, unsigned flags, int max_active);
  * @wq: queue from wq_alloc(), or NULL (answers 0)
  *
  * From the start of the call queueing answers -ESHUTDOWN, but to the queue's own
- * items: what they queue is run and waited for.
+ * items: what they queue is run and waited for.  A frozen queue is waited for
+ * until the thaw.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
  *   items.  Nothing has changed after a failure.
@@ -60,16 +66,20 @@ WQ_API int wq_destroy(struct wq *wq);
  * @work: item, initialised
  *
  * An item that is running in another pool just now is accepted by the queue
- * where it runs instead of @wq, and runs there again (G2).
+ * where it runs instead of @wq, as if one of that queue's items had called, and
+ * runs there again (G2).  It is that queue's being plugged that counts then.
  *
  * Return: 1 accepted; 0 already pending: the run that is still to come serves
- *   this call too; -EBUSY being cancelled; -ESHUTDOWN the queue is being
- *   destroyed and the caller is not one of its items; -EINVAL NULL, or an item
- *   that was not initialised.  Looked at in the order -EINVAL, -EBUSY, 0,
- *   -ESHUTDOWN.  Nothing has changed unless the answer is 1.
+ *   this call too; -EBUSY disabled, or being cancelled; -ESHUTDOWN the queue is
+ *   plugged, or it is draining or being destroyed and the caller is not one of its
+ *   items; -EINVAL NULL, or an item that was not initialised.  Looked at in the
+ *   order -EINVAL, -EBUSY, 0, -ESHUTDOWN.  In a child after fork() the first calls
+ *   may answer -EAGAIN or -ENOMEM: the library's threads could not be made there.
+ *   Nothing has changed unless the answer is 1.
  * Context: any, signal handlers included.  Takes no lock, never waits, never
- *   allocates.
- * Safety: MT-Safe; AS-Safe once wq_alloc() or a wq_system…() call has returned.
+ *   allocates; but the first call in a child after fork() does all of it.
+ * Safety: MT-Safe; AS-Safe once wq_alloc() or a wq_system…() call has returned, and
+ *   in a child after fork() once a call has.
  * Ordering: what the caller wrote before a call that answered 1 or 0 is seen by
  *   the run that follows (G4).
  * Lifetime: on 1, @work belongs to the library until fn is entered.
@@ -89,6 +99,34 @@ WQ_API int wq_queue(struct wq *wq, struct wq_work *work);
  * Since: 0.1
  */
 WQ_API int wq_queue_on(struct wq *wq, struct wq_work *work, int cpu);
+
+/**
+ * wq_queue_node - hand an item to a queue, for a CPU of a given NUMA node
+ * @wq:   queue
+ * @work: item, initialised
+ * @node: from 0 to WQ_MAX_NODES - 1; one that is absent, or of which this process
+ *        may use no CPU, stands for any
+ *
+ * The caller's own CPU if it belongs to the node, else the node's first.
+ *
+ * Return: as wq_queue(); -EINVAL also for @node out of range.
+ * Context, Safety, Ordering, Lifetime: as wq_queue().
+ * Since: 0.1
+ */
+WQ_API int wq_queue_node(struct wq *wq, struct wq_work *work, int node);
+
+/**
+ * wq_enable_and_queue - undo one wq_work_disable(), and queue if it was the last
+ * @wq:   queue
+ * @work: item
+ *
+ * Return: 1 enabled, and a run follows; 0 still disabled by other calls, and not
+ *   queued; -ESHUTDOWN or -EBUSY enabled, but not queued, as wq_queue() says;
+ *   -EINVAL it was not disabled, NULL or not initialised: nothing has changed.
+ * Context, Safety, Ordering, Lifetime: as wq_queue().
+ * Since: 0.1
+ */
+WQ_API int wq_enable_and_queue(struct wq *wq, struct wq_work *work);
 
 /**
  * wq_schedule - hand an item to the unbound system queue
@@ -121,6 +159,74 @@ WQ_API int wq_schedule(struct wq_work *work);
 WQ_API int wq_flush(struct wq *wq);
 
 /**
+ * wq_drain - wait until nothing is queued or running
+ * @wq: queue from wq_alloc()
+ *
+ * Meanwhile only the queue's own items may queue on it; everybody else is answered
+ * -ESHUTDOWN.  Items that queue themselves for ever hold it up for ever.  Calls
+ * nest: the queue takes items again when the last has returned.
+ *
+ * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
+ *   items; -EINVAL NULL.
+ * Context: any thread or item of another queue; sleeps.  Does not allocate.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Ordering: what those items did happens before the return.
+ * Since: 0.1
+ */
+WQ_API int wq_drain(struct wq *wq);
+
+/**
+ * wq_plug, wq_unplug - refuse new items; take them again
+ * @wq: queue from wq_alloc()
+ *
+ * A plugged queue answers -ESHUTDOWN to everybody, its own items included.  What
+ * was accepted before runs; nothing is accepted any more when wq_plug() returns.
+ *
+ * Return: 0; -EALREADY plugged, or not plugged, already; -EPERM a system queue;
+ *   -EINVAL NULL.
+ * Context: any thread or item; may sleep.  Does not allocate.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Since: 0.1
+ */
+WQ_API int wq_plug(struct wq *wq);
+WQ_API int wq_unplug(struct wq *wq);
+
+/**
+ * wq_congested - do items wait because max_active of the queue are active?
+ * @wq: queue, or NULL (answers false)
+ *
+ * Of a per-CPU queue, on the caller's CPU.
+ *
+ * Return: a snapshot, which may be stale before the caller sees it.
+ * Context: any thread or item; may sleep for a lock.  Does not allocate.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Since: 0.1
+ */
+WQ_API bool wq_congested(struct wq *wq);
+
+/**
+ * wq_run_on, wq_run_on_each_cpu - call a function on a CPU, or on each, and wait
+ * @cpu: CPU number from 0 to WQ_MAX_CPUS - 1
+ * @fn:  function; not NULL.  On each CPU: called on all at the same time.
+ * @ctx: handed to @fn; may be NULL
+ *
+ * Through wq_system_percpu(), so @fn runs on a worker that is pinned to the CPU.
+ * Source: Linux work_on_cpu(), schedule_on_each_cpu().
+ *
+ * Return: 0; -EINVAL @fn NULL or @cpu out of range; -ENODEV this process may not
+ *   use @cpu; -ENOMEM; -EAGAIN as wq_alloc(); -EDEADLK called from an item that
+ *   has to end first (of that queue, with max_active set to 1).  Unless the answer
+ *   is 0, @fn has not been called; on each CPU, not on all.
+ * Context: any thread or item; sleeps.  The second allocates.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Ordering: what the caller wrote before is seen by @fn, what @fn wrote is seen
+ *   after the return.
+ * Since: 0.1
+ */
+WQ_API int wq_run_on(int cpu, void (*fn)(void *ctx), void *ctx);
+WQ_API int wq_run_on_each_cpu(void (*fn)(void *ctx), void *ctx);
+
+/**
  * wq_set_max_active - change how many items may be active at once
  * @wq: queue
  * @n:  1 to 2048, or 0 for the default
@@ -136,20 +242,22 @@ WQ_API int wq_flush(struct wq *wq);
 WQ_API int wq_set_max_active(struct wq *wq, int n);
 
 /**
- * wq_system, wq_system_percpu, wq_system_highpri, wq_system_long - shared queues
+ * wq_system, wq_system_percpu, wq_system_highpri, wq_system_long,
+ * wq_system_freezable, wq_system_power_efficient, wq_system_bh - shared queues
  *
  * wq_system() is unbound; the others are per CPU, as in Linux: the second for
  * short items, the third of raised priority, the fourth for items that may take
- * long.  The remaining three need what is not built yet.
+ * long; the freezable one takes part in wq_freeze_all(), the power efficient one is
+ * unbound where power is to be saved.  The last needs what is not built yet.
  *
- * They can't be destroyed or flushed (-EPERM): flushing a queue that everyone
- * shares deadlocks sooner or later.
+ * They can't be destroyed, drained, plugged or flushed (-EPERM): flushing a queue
+ * that everyone shares deadlocks sooner or later.
  *
  * Return: the queue; NULL and errno: ENOMEM, EAGAIN as wq_alloc(); EOPNOTSUPP
- *   for the three that are not there yet.
+ *   wq_system_bh().
  * Context: any thread; the first call of each allocates, later ones do not.
  * Safety: MT-Safe; AS-Safe from the second call on.
- * Lifetime: until the process ends.
+ * Lifetime: until wq_shutdown(), or the process's end.
  * Since: 0.1
  */
 WQ_API struct wq *wq_system(void);

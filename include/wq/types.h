@@ -50,7 +50,7 @@ enum wq_flags {
 	WQ_PERCPU = 1u << 0,
 	/** One item at a time, in the order of queueing, over the whole queue. */
 	WQ_ORDERED = 1u << 1,
-	/** (later) Ordered, on one thread that belongs to the queue. */
+	/** Ordered, always on one thread, which belongs to the queue. */
 	WQ_DEDICATED = 1u << 2,
 	/** Served by workers of raised priority. */
 	WQ_HIGHPRI = 1u << 3,
@@ -58,9 +58,9 @@ enum wq_flags {
 	WQ_CPU_INTENSIVE = 1u << 4,
 	/** (later) Owns a rescuer thread: progress without creating threads. */
 	WQ_MEM_RECLAIM = 1u << 5,
-	/** (later) Takes part in freezing. */
+	/** Takes part in wq_freeze_all() and wq_thaw_all(). */
 	WQ_FREEZABLE = 1u << 6,
-	/** (later) Per CPU, unbound where power is to be saved. */
+	/** Per CPU, but unbound where the library is set up to save power. */
 	WQ_POWER_EFFICIENT = 1u << 7,
 	/** (later) Never sleeps, highest priority. */
 	WQ_BH = 1u << 8,
@@ -74,6 +74,9 @@ enum wq_flags {
 
 /** CPU numbers from 0 to WQ_MAX_CPUS - 1 are in range for wq_queue_on(). */
 #define WQ_MAX_CPUS 4096
+
+/** NUMA nodes from 0 to WQ_MAX_NODES - 1 are in range for wq_queue_node(). */
+#define WQ_MAX_NODES 1024
 
 #ifdef __cplusplus
 }

@@ -138,8 +138,8 @@ WQ_API int wq_work_cancel(struct wq_work *work);
  * the call ends.  Several callers at once are fine; all return.
  *
  * Return: 1 it was pending; 0 it was not; -EDEADLK called from the item's own
- *   function: it is cancelled all the same, and not waited for; -EOVERFLOW 65535
- *   callers are cancelling it already; -EINVAL NULL or not initialised.
+ *   function: it is cancelled all the same, and not waited for; -EINVAL NULL or
+ *   not initialised.
  * Context: any thread or item; sleeps.  Does not allocate.
  * Safety: MT-Safe, AS-Unsafe.
  * Ordering: what the last run did happens before the return.
@@ -148,6 +148,56 @@ WQ_API int wq_work_cancel(struct wq_work *work);
  * Since: 0.1
  */
 WQ_API int wq_work_cancel_sync(struct wq_work *work);
+
+/** An item can be disabled so many times before it must be enabled. */
+#define WQ_MAX_DISABLE_DEPTH 65535
+
+/**
+ * wq_work_disable - refuse to queue an item, and take it back
+ * @work: item
+ *
+ * Calls nest: until as many wq_work_enable() have followed, queueing the item
+ * answers -EBUSY, on any queue and for any caller, its own function included.
+ *
+ * Return: 1 it was pending and will not run for that queueing; 0 it was not;
+ *   -EOVERFLOW disabled WQ_MAX_DISABLE_DEPTH times already; -EINVAL NULL or not
+ *   initialised.  Nothing has changed on failure.
+ * Context: any, signal handlers included.  Never waits for an item or allocates.
+ * Safety: MT-Safe, AS-Safe.
+ * Lifetime: as after wq_work_cancel(): the item may still be running.
+ * Since: 0.1
+ */
+WQ_API int wq_work_disable(struct wq_work *work);
+
+/**
+ * wq_work_disable_sync - the same, and wait until the item does not run
+ * @work: item
+ *
+ * On return the item is neither pending nor running, and stays so until it is
+ * enabled.
+ *
+ * Return: as wq_work_disable(); also -EDEADLK called from the item's own function:
+ *   it is disabled and cancelled all the same, and not waited for.
+ * Context: any thread or item; sleeps.  Does not allocate.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Ordering: what the last run did happens before the return.
+ * Lifetime: after a return of 0 or 1 the memory is the caller's.
+ * Since: 0.1
+ */
+WQ_API int wq_work_disable_sync(struct wq_work *work);
+
+/**
+ * wq_work_enable - undo one wq_work_disable()
+ * @work: item
+ *
+ * Return: 1 the item is enabled now; 0 still disabled by other calls; -EINVAL it
+ *   was not disabled (nothing has changed), NULL or not initialised.
+ * Context: any, signal handlers included.  Never waits or allocates.
+ * Safety: MT-Safe, AS-Safe.
+ * Ordering: as a queueing call's, for whoever queues the item afterwards.
+ * Since: 0.1
+ */
+WQ_API int wq_work_enable(struct wq_work *work);
 
 #ifdef __cplusplus
 }

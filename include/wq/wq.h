@@ -9,12 +9,12 @@
  *
  * Which calls may run at the same time, on one item (rows against columns):
  *
- *                    init   queue  cancel  *_sync  flush  busy
- *   wq_work_init      no     no     no      no      no     no
- *   everything else   no     yes    yes     yes     yes    yes
+ *                    init   queue  cancel, disable, enable  *_sync  flush  busy
+ *   wq_work_init      no     no     no                       no      no     no
+ *   everything else   no     yes    yes                      yes     yes    yes
  *
  * and on one queue: all of them, but nothing may be called on a queue during or
- * after wq_destroy() except wq_queue() and wq_queue_on() during it (-ESHUTDOWN).
+ * after wq_destroy() except queueing during it (-ESHUTDOWN).
  */
 #ifndef WQ_WQ_H
 #define WQ_WQ_H
@@ -22,5 +22,8 @@
 #include <wq/types.h>
 #include <wq/work.h>
 #include <wq/queue.h>
+#include <wq/closure.h>
+#include <wq/worker.h>
+#include <wq/runtime.h>
 
 #endif /* WQ_WQ_H */

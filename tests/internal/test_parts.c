@@ -166,9 +166,10 @@ static void memory_is_aligned_zeroed_and_can_fail(void **state)
 
 static void state_word_parts_do_not_overlap(void **state)
 {
-	static const uint64_t parts[] = {WQI_INIT,	 WQI_PENDING,	 WQI_TRANSIT,
-					 WQI_CANCEL,	 WQI_LINKED,	 WQI_COUNTED,
-					 WQI_COLOR_MASK, WQI_DEPTH_MASK, WQI_ID_MASK};
+	static const uint64_t parts[] = {WQI_INIT,	     WQI_PENDING,    WQI_TRANSIT,
+					 WQI_CANCEL,	     WQI_LINKED,     WQI_COUNTED,
+					 WQI_COLOR_MASK,     WQI_DEPTH_MASK, WQI_GENERATION_MASK,
+					 WQI_CANCELLER_MASK, WQI_ID_MASK};
 	uint64_t all = 0;
 	unsigned i;
 
@@ -176,9 +177,10 @@ static void state_word_parts_do_not_overlap(void **state)
 		assert_int_equal(all & parts[i], 0);
 		all |= parts[i];
 	}
-	/* The fork generation's 8 bits, and two flags, are free. */
-	assert_int_equal(__builtin_popcountll(~all), 10);
-	assert_true(WQI_IDS_CHUNK * (uint64_t)WQI_IDS_CHUNKS <= WQI_ID_MASK >> WQI_ID_SHIFT);
+	/* Two flags are free. */
+	assert_int_equal(__builtin_popcountll(~all), 2);
+	assert_int_equal(WQI_DEPTH_MASK >> WQI_DEPTH_SHIFT, WQ_MAX_DISABLE_DEPTH);
+	assert_true(WQI_IDS_CHUNK * (uint64_t)WQI_IDS_CHUNKS - 1 <= WQI_ID_MASK >> WQI_ID_SHIFT);
 }
 
 int main(void)

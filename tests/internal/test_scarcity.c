@@ -138,13 +138,13 @@ static void idle_workers_beyond_the_ratio_retire(void **state)
 	}
 	many = nr_workers(pool);
 	assert_true(many >= ARRAY_SIZE(gates));
-	wqi_store_relaxed(&wqi_idle_timeout_ns, UINT64_C(1000000));
+	wqi_store_relaxed(&wqi_config.idle_timeout_ns, UINT64_C(1000000));
 	for (i = 0; i < ARRAY_SIZE(gates); i++)
 		latch_post(&gates[i].open);
 	wq_flush(wq);
 	while (nr_workers(pool) > 2)
 		sched_yield();
-	wqi_store_relaxed(&wqi_idle_timeout_ns, UINT64_C(300000000000));
+	wqi_store_relaxed(&wqi_config.idle_timeout_ns, UINT64_C(300000000000));
 
 	/* What is left works, and more come back when they are needed. */
 	for (i = 0; i < ARRAY_SIZE(gates); i++) {
@@ -195,11 +195,11 @@ static void retiring_against_queueing_loses_nothing(void **state)
 {
 	struct retire_storm storm = {.wq = wq_alloc("q", WQ_CPU_INTENSIVE, 0)};
 
-	wqi_store_relaxed(&wqi_idle_timeout_ns, UINT64_C(1));
+	wqi_store_relaxed(&wqi_config.idle_timeout_ns, UINT64_C(1));
 	wqi_test_yields(test_seed(), 16);
 	run_threads(3, retire_storm_thread, &storm);
 	wqi_test_yields(0, 0);
-	wqi_store_relaxed(&wqi_idle_timeout_ns, UINT64_C(300000000000));
+	wqi_store_relaxed(&wqi_config.idle_timeout_ns, UINT64_C(300000000000));
 	assert_int_equal(wq_destroy(storm.wq), 0);
 	assert_int_equal(storm.accepted, storm.ran);
 }

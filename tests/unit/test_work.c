@@ -158,7 +158,7 @@ static void open_gate(void *ctx, unsigned index)
 	struct probe *probe = ctx;
 
 	/* A canceller is in its call, and has taken back what was pending. */
-	while (wq_work_busy(&probe->work) != (WQ_BUSY_RUNNING | WQ_BUSY_DISABLED))
+	while (wq_work_busy(&probe->work) != (WQ_BUSY_RUNNING | WQ_BUSY_CANCELING))
 		sched_yield();
 	latch_post(&probe->open);
 }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the child's side of fork().  The parent has none. */
+#include "fork.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "closure.h"
+#include "item.h"
+#include "manager.h"
+#include "pool.h"
+#include "queue.h"
+#include "rcu.h"
+#include "runtime.h"
+#include "worker.h"
+
+struct wqi_fork wqi_fork;
+
+/* In the child, on its only thread. */
+static void fork_child(void)
+{
+	wqi_fork.generation += WQI_GENERATION_ONE;
+	wqi_fork.generation &= WQI_GENERATION_MASK;
+	wqi_lock_reset(&wqi_runtime.lock);
+	wqi_store_release(&wqi_fork.stale, WQI_FORK_COPIED);
+	wqi_worker_forked();
+}
+
+int wqi_fork_register(void)
+{
+	static bool registered; /* G */
+
+	if (!registered && pthread_atfork(NULL, NULL, fork_child))
+		return -ENOMEM;
+	registered = true;
+	return 0;
+}
+
+static void fork_reset_locked(void)
+{
+	wqi_rcu_reset();
+	wqi_manager_reset();
+	wqi_pools_reset();
+	wqi_queues_reset();
+	wqi_closures_reset();
+	wqi_runtime.started = false;
+	wqi_runtime.stopping = false;
+}
+
+int wqi_fork_settle(bool start)
+{
+	int err = 0;
+
+	wqi_lock(&wqi_runtime.lock);
+	if (wqi_fork.stale == WQI_FORK_COPIED) {
+		fork_reset_locked();
+		wqi_store_release(&wqi_fork.stale, WQI_FORK_STOPPED);
+	}
+	if (start && wqi_fork.stale == WQI_FORK_STOPPED) {
+		err = wqi_runtime_start_locked();
+		if (!err)
+			wqi_store_release(&wqi_fork.stale, WQI_FORK_SETTLED);
+	}
+	wqi_unlock(&wqi_runtime.lock);
+	return err;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the system queues, made when first asked for. */
+#include <errno.h>
+
+#include "config.h"
+#include "queue.h"
+#include "runtime.h"
+
+enum {
+	SYSTEM_UNBOUND,
+	SYSTEM_PERCPU,
+	SYSTEM_HIGHPRI,
+	SYSTEM_LONG,
+	SYSTEM_FREEZABLE,
+	SYSTEM_POWER_EFFICIENT,
+	SYSTEM_NR
+};
+
+static const struct {
+	const char *name;
+	unsigned flags;
+} system_kinds[SYSTEM_NR] = {
+	[SYSTEM_UNBOUND] = {"system", 0},
+	[SYSTEM_PERCPU] = {"system_percpu", WQ_PERCPU},
+	[SYSTEM_HIGHPRI] = {"system_highpri", WQ_PERCPU | WQ_HIGHPRI},
+	[SYSTEM_LONG] = {"system_long", WQ_PERCPU},
+	[SYSTEM_FREEZABLE] = {"system_freezable", WQ_PERCPU | WQ_FREEZABLE},
+	[SYSTEM_POWER_EFFICIENT] = {"system_power_efficient", WQ_POWER_EFFICIENT},
+};
+
+static struct wq *system_queues[SYSTEM_NR]; /* GR */
+
+static struct wq *system_queue(unsigned kind)
+{
+	struct wq *wq = wqi_load_acquire(&system_queues[kind]);
+	int err;
+
+	if (wqi_likely(wq))
+		return wq;
+	err = wqi_fork_enter(true);
+	if (!err) {
+		wqi_lock(&wqi_runtime.lock);
+		wq = system_queues[kind];
+		if (!wq)
+			err = wqi_queue_make_locked(&wq, system_kinds[kind].name,
+						    system_kinds[kind].flags, 0);
+		if (!err) {
+			wq->system = true;
+			wqi_store_release(&system_queues[kind], wq);
+		}
+		wqi_unlock(&wqi_runtime.lock);
+	}
+	if (err)
+		errno = -err;
+	return wq;
+}
+
+void wqi_system_queues_each(void (*fn)(struct wq *wq))
+{
+	unsigned i;
+
+	for (i = 0; i < SYSTEM_NR; i++) {
+		struct wq *wq = wqi_load_acquire(&system_queues[i]);
+
+		if (wq)
+			fn(wq);
+	}
+}
+
+void wqi_system_queues_forget_locked(void)
+{
+	unsigned i;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	for (i = 0; i < SYSTEM_NR; i++)
+		wqi_store_release(&system_queues[i], (struct wq *)NULL);
+}
+
+struct wq *wq_system(void)
+{
+	return system_queue(SYSTEM_UNBOUND);
+}
+
+struct wq *wq_system_percpu(void)
+{
+	return system_queue(SYSTEM_PERCPU);
+}
+
+struct wq *wq_system_highpri(void)
+{
+	return system_queue(SYSTEM_HIGHPRI);
+}
+
+struct wq *wq_system_long(void)
+{
+	return system_queue(SYSTEM_LONG);
+}
+
+struct wq *wq_system_freezable(void)
+{
+	return system_queue(SYSTEM_FREEZABLE);
+}
+
+struct wq *wq_system_power_efficient(void)
+{
+	return system_queue(SYSTEM_POWER_EFFICIENT);
+}
+
+struct wq *wq_system_bh(void)
+{
+	errno = EOPNOTSUPP;
+	return NULL;
+}

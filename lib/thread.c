@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the worker's thread: how it begins, what it is called, and the ways in which
+ * it ends.  What it does meanwhile is in worker.c.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "closure.h"
+#include "cpu.h"
+#include "manager.h"
+#include "runtime.h"
+
+/* As near to the wanted priority as RLIMIT_NICE lets us come. */
+static void thread_set_nice(int nice)
+{
+	struct rlimit limit;
+
+	if (!nice || !setpriority(PRIO_PROCESS, 0, nice))
+		return;
+	if (getrlimit(RLIMIT_NICE, &limit) || limit.rlim_cur < 1 || limit.rlim_cur > 40)
+		return;
+	nice = 20 - (int)limit.rlim_cur;
+	if (nice < getpriority(PRIO_PROCESS, 0))
+		setpriority(PRIO_PROCESS, 0, nice);
+}
+
+static void thread_set_name(const struct wqi_worker *self)
+{
+	const struct wqi_pool *pool = self->pool;
+	char name[40];
+
+	if (pool->dedicated)
+		snprintf(name, sizeof(name), "wq/%s", pool->name);
+	else if (pool->cpu >= 0)
+		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, self->id,
+			 pool->nice < 0 ? "H" : "");
+	else
+		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, self->id);
+	name[15] = '\0';
+	prctl(PR_SET_NAME, name);
+}
+
+/* The thread's last act: the manager joins it and keeps the record for another. */
+static void thread_end_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+
+	pool->nr_workers--;
+	self->retire = false;
+	self->spare_next = pool->dead;
+	pool->dead = self;
+	/* Destructors of the thread's own data are not in an item. */
+	wqi_worker_self = NULL;
+	/* A producer may have been told to wake us. */
+	wqi_pool_hand_over_locked(pool);
+	wqi_pool_unlock(pool);
+	wqi_manager_request(pool);
+}
+
+/*
+ * An item's function left by pthread_exit(), or was cancelled: that was its end.
+ * Items that waited for it on this worker go first among those of the pool.
+ */
+static void thread_torn_down(void *arg)
+{
+	struct wqi_worker *self = arg;
+	struct wqi_pool *pool = self->pool;
+
+	if (wqi_worker_self != self)
+		return; /* the child of a fork() in the item */
+	wqi_closure_torn_down(self->current_work, self->current_fn);
+	wqi_pool_lock(pool);
+	wqi_worker_finish_locked(self, self->current_pwq);
+	cds_list_splice(&self->scheduled, &pool->ready_list);
+	CDS_INIT_LIST_HEAD(&self->scheduled);
+	if (self->counted) {
+		self->counted = false;
+		pool->nr_running--;
+	}
+	thread_end_locked(self);
+}
+
+void *wqi_worker_main(void *arg)
+{
+	struct wqi_worker *self = arg;
+	struct wqi_pool *pool = self->pool;
+
+	wqi_worker_self = self;
+	thread_set_name(self);
+	thread_set_nice(pool->nice);
+
+	wqi_pool_lock(pool);
+	pool->nr_creating--;
+	pool->nr_workers++;
+	pthread_cleanup_push(thread_torn_down, self);
+	wqi_worker_loop_locked(self);
+	pthread_cleanup_pop(0);
+	thread_end_locked(self);
+	return NULL;
+}
+
+void wqi_worker_reset(struct wqi_worker *worker)
+{
+	struct wqi_worker was = {
+		.pool = worker->pool,
+		.all_next = worker->all_next,
+		.id = worker->id,
+	};
+
+	*worker = was;
+	CDS_INIT_LIST_HEAD(&worker->scheduled);
+	CDS_INIT_LIST_HEAD(&worker->waiters);
+}
+
+/*
+ * The thread that called fork() goes on in its item, as a thread of the program:
+ * with the signals, the CPUs, the priority and the name of one.
+ */
+void wqi_worker_forked(void)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	wqi_pool_locks_held = 0;
+	if (!self)
+		return;
+	wqi_worker_self = NULL;
+	if (self->pool->cpu >= 0 || wqi_cpus.nr_unbound != wqi_cpus.nr_usable)
+		sched_setaffinity(0, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+	if (self->pool->nice)
+		setpriority(PRIO_PROCESS, 0, wqi_runtime.start_nice);
+	prctl(PR_SET_NAME, program_invocation_short_name);
+	pthread_sigmask(SIG_SETMASK, &wqi_runtime.start_mask, NULL);
+}
