@@ -59,6 +59,16 @@ static inline uint64_t bench_now(void)
 /* Print what failed and exit with status 1, if it did. */
 void bench_must(bool ok, const char *what);
 
+/* Median of times in ns, in µs; sorts them. */
+double bench_median_us(uint64_t *took, uint64_t nr);
+
+/*
+ * Medians in µs of fork, exec and wait: beside no pending item, and beside
+ * bench_fork_items().  One of the peer's items that waits holds them up.
+ */
+void bench_fork_exec(const struct bench_peer *peer, bool quick, double *none, double *pending);
+unsigned bench_fork_items(bool quick);
+
 /* Round trip of a cache line between the first two CPUs, in ns; 0 with one CPU. */
 double bench_probe_line(void);
 

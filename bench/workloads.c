@@ -181,6 +181,12 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+double bench_median_us(uint64_t *took, uint64_t nr)
+{
+	qsort(took, nr, sizeof(*took), compare_u64);
+	return (double)took[nr / 2] / 1000;
+}
+
 /* Median, in µs. */
 static double pingpong(const struct bench_peer *peer, uint64_t rounds, long pause_ns)
 {
@@ -199,8 +205,7 @@ static double pingpong(const struct bench_peer *peer, uint64_t rounds, long paus
 	}
 	wait_all();
 	free(item);
-	qsort(took, rounds, sizeof(*took), compare_u64);
-	median = (double)took[rounds / 2] / 1000;
+	median = bench_median_us(took, rounds);
 	free(took);
 	return median;
 }

@@ -26,6 +26,11 @@ static struct options {
 
 static double results[16][NR_PEERS][MAX_ROUNDS];
 
+/* Not in the table of peers: each peer is compared with itself, without and with items. */
+#define FORK_EXEC "fork_exec"
+#define FORK_UNIT "us p50"
+static double fork_results[NR_PEERS][2][MAX_ROUNDS];
+
 static void usage(FILE *to)
 {
 	unsigned i;
@@ -40,7 +45,7 @@ static void usage(FILE *to)
 		MAX_ROUNDS);
 	for (i = 0; i < bench_nr_workloads; i++)
 		fprintf(to, " %s", bench_workloads[i].name);
-	fprintf(to, "\n  peers: ");
+	fprintf(to, " " FORK_EXEC "\n  peers: ");
 	for (i = 0; i < NR_PEERS; i++)
 		fprintf(to, " %s", peers[i]->name);
 	fprintf(to, "\n");
@@ -60,7 +65,7 @@ static bool is_workload(const char *name)
 	for (i = 0; i < bench_nr_workloads; i++)
 		if (!strcmp(name, bench_workloads[i].name))
 			return true;
-	return false;
+	return !strcmp(name, FORK_EXEC);
 }
 
 static bool is_peer(const char *name)
@@ -71,6 +76,12 @@ static bool is_peer(const char *name)
 		if (!strcmp(name, peers[i]->name))
 			return true;
 	return false;
+}
+
+/* Is it the one that an option names, or does none? */
+static bool is_chosen(const char *option, const char *name)
+{
+	return !option || !strcmp(option, name);
 }
 
 static void parse(int argc, char **argv)
@@ -140,21 +151,59 @@ static double median(const double *values, unsigned nr)
 	return nr % 2 ? sorted[nr / 2] : (sorted[nr / 2 - 1] + sorted[nr / 2]) / 2;
 }
 
-static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
+static void print_json(FILE *json, const char *workload, const char *unit, const char *peer,
+		       unsigned round, double value, const double line_ns[2])
 {
-	double before = bench_probe_line(), after;
-	double value = bench_workloads[w].run(peers[p], options.quick);
-
-	after = bench_probe_line();
-	results[w][p][round] = value;
 	if (!json)
 		return;
 	fprintf(json,
 		"{\"workload\":\"%s\",\"unit\":\"%s\",\"peer\":\"%s\",\"round\":%u,\"value\":%.2f,"
 		"\"line_ns_before\":%.0f,\"line_ns_after\":%.0f,\"state\":\"%s\"}\n",
-		bench_workloads[w].name, bench_workloads[w].unit, peers[p]->name, round, value,
-		before, after, distance(before, after));
+		workload, unit, peer, round, value, line_ns[0], line_ns[1],
+		distance(line_ns[0], line_ns[1]));
 	fflush(json);
+}
+
+static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
+{
+	const struct bench_workload *workload = &bench_workloads[w];
+	double line_ns[2] = {bench_probe_line(), 0};
+	double value = workload->run(peers[p], options.quick);
+
+	line_ns[1] = bench_probe_line();
+	results[w][p][round] = value;
+	print_json(json, workload->name, workload->unit, peers[p]->name, round, value, line_ns);
+}
+
+static void run_fork(unsigned p, unsigned round, FILE *json)
+{
+	double line_ns[2] = {bench_probe_line(), 0}, none, pending;
+
+	bench_fork_exec(peers[p], options.quick, &none, &pending);
+	line_ns[1] = bench_probe_line();
+	fork_results[p][0][round] = none;
+	fork_results[p][1][round] = pending;
+	print_json(json, FORK_EXEC, FORK_UNIT, peers[p]->name, round, none, line_ns);
+	print_json(json, FORK_EXEC "_pending", FORK_UNIT, peers[p]->name, round, pending, line_ns);
+}
+
+static void print_forks(void)
+{
+	double ratios[MAX_ROUNDS];
+	char pending[32];
+	unsigned p, r;
+
+	snprintf(pending, sizeof(pending), "%u items", bench_fork_items(options.quick));
+	printf("%-16s %-8s %10s %14s %8s\n", FORK_EXEC, "unit", "no items", pending, "ratio");
+	for (p = 0; p < NR_PEERS; p++) {
+		if (!is_chosen(options.peer, peers[p]->name))
+			continue;
+		for (r = 0; r < options.rounds; r++)
+			ratios[r] = fork_results[p][1][r] / fork_results[p][0][r];
+		printf("%-16s %-8s %10.2f %14.2f %8.2f\n", peers[p]->name, FORK_UNIT,
+		       median(fork_results[p][0], options.rounds),
+		       median(fork_results[p][1], options.rounds), median(ratios, options.rounds));
+	}
 }
 
 static void print_table(void)
@@ -167,11 +216,11 @@ static void print_table(void)
 		printf(" %10s", peers[p]->name);
 	printf(" %12s\n", "libwq/naive");
 	for (w = 0; w < bench_nr_workloads; w++) {
-		if (options.workload && strcmp(options.workload, bench_workloads[w].name))
+		if (!is_chosen(options.workload, bench_workloads[w].name))
 			continue;
 		printf("%-16s %-8s", bench_workloads[w].name, bench_workloads[w].unit);
 		for (p = 0; p < NR_PEERS; p++) {
-			if (options.peer && strcmp(options.peer, peers[p]->name))
+			if (!is_chosen(options.peer, peers[p]->name))
 				printf(" %10s", "-");
 			else
 				printf(" %10.2f", median(results[w][p], options.rounds));
@@ -184,8 +233,13 @@ static void print_table(void)
 			ratios[r] = results[w][1][r] / results[w][0][r];
 		printf(" %12.2f\n", median(ratios, options.rounds));
 	}
-	printf("medians of %u rounds, interleaved; ratios are paired round by round\n",
-	       options.rounds);
+}
+
+static void print_progress(unsigned round, const char *workload, const char *peer)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[Kround %u/%u %s %s", round + 1, options.rounds, workload,
+			peer);
 }
 
 int main(int argc, char **argv)
@@ -205,24 +259,32 @@ int main(int argc, char **argv)
 		peers[p]->start();
 	for (round = 0; round < options.rounds; round++) {
 		for (w = 0; w < bench_nr_workloads; w++) {
-			if (options.workload && strcmp(options.workload, bench_workloads[w].name))
+			if (!is_chosen(options.workload, bench_workloads[w].name))
 				continue;
 			for (p = 0; p < NR_PEERS; p++) {
-				if (options.peer && strcmp(options.peer, peers[p]->name))
+				if (!is_chosen(options.peer, peers[p]->name))
 					continue;
-				if (isatty(STDERR_FILENO))
-					fprintf(stderr, "\r\033[Kround %u/%u %s %s", round + 1,
-						options.rounds, bench_workloads[w].name,
-						peers[p]->name);
+				print_progress(round, bench_workloads[w].name, peers[p]->name);
 				run_one(w, p, round, json);
 			}
+		}
+		for (p = 0; p < NR_PEERS && is_chosen(options.workload, FORK_EXEC); p++) {
+			if (!is_chosen(options.peer, peers[p]->name))
+				continue;
+			print_progress(round, FORK_EXEC, peers[p]->name);
+			run_fork(p, round, json);
 		}
 	}
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
 	for (p = 0; p < NR_PEERS; p++)
 		peers[p]->stop();
-	print_table();
+	if (!options.workload || strcmp(options.workload, FORK_EXEC))
+		print_table();
+	if (is_chosen(options.workload, FORK_EXEC))
+		print_forks();
+	printf("medians of %u rounds, interleaved; ratios are paired round by round\n",
+	       options.rounds);
 	if (fflush(stdout) || ferror(stdout) || (json && (fflush(json) || ferror(json)))) {
 		fprintf(stderr, "wq-bench: the results could not be written: %s\n",
 			strerror(errno));
