@@ -32,6 +32,9 @@
 #define WQI_CACHE_LINE	  64
 #define WQI_CACHE_ALIGNED __attribute__((aligned(WQI_CACHE_LINE)))
 
+/* What the compiler must not move across; see the fence of lib/drain.c. */
+#define wqi_compiler_barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
 /* Add to a counter that only one thread at a time writes and others may read. */
 #define wqi_count(p, n) wqi_store_relaxed((p), wqi_load_relaxed(p) + (n))
 

@@ -97,10 +97,39 @@ static bool cancel_is_own(const struct wq_work *work)
 	return self && self->current_work == work && self->current_fn == work->wq_fn;
 }
 
+static bool cancel_is_marked(const struct wq_work *work)
+{
+	uint64_t state = wqi_state(work);
+
+	return wqi_state_is_pending(state) && state & WQI_CANCEL;
+}
+
 /*
- * What was on its way when it was marked ends its claim in a moment.  Claims are kept
- * out meanwhile, but by a disable that somebody undoes: what is queued then is taken
- * back only if nothing was before, for the answer stands for one acceptance.
+ * What was on its way when it was marked is in an inbox after a grace period, and
+ * whoever splices that ends the claim: we do, for those who run there may take long,
+ * or wait for us.  Only an item that just queues itself is left to its worker.
+ */
+static void cancel_end_claim(struct wq_work *work)
+{
+	struct wqi_pool *pool;
+	unsigned token;
+
+	wqi_rcu_synchronize();
+	token = wqi_rcu_read_lock();
+	if (cancel_is_marked(work) && wqi_pwq_of_state(wqi_state(work), &pool)) {
+		wqi_pool_lock(pool);
+		wqi_pool_splice_locked(pool);
+		wqi_pool_unlock(pool);
+	}
+	wqi_rcu_read_unlock(token);
+	if (cancel_is_marked(work))
+		wqi_flush_claim(work);
+}
+
+/*
+ * Claims are kept out meanwhile, but by a disable that somebody undoes: what is
+ * queued then is taken back only if nothing was before, for the answer stands for
+ * one acceptance.
  */
 static int cancel_until_idle(struct wq_work *work)
 {
@@ -108,7 +137,8 @@ static int cancel_until_idle(struct wq_work *work)
 	uint64_t state = wqi_state(work);
 
 	while (wqi_state_is_pending(state) && (!ret || state & WQI_CANCEL)) {
-		wqi_flush_claim(work);
+		if (state & WQI_CANCEL)
+			cancel_end_claim(work);
 		if (!ret)
 			ret = cancel_pending(work);
 		state = wqi_state(work);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Owns emptying queues: refusing items, waiting until none is left, the end of a queue. */
 #include <errno.h>
+#include <sched.h>
 
 #include "fork.h"
 #include "queue.h"
 #include "rcu.h"
+#include "runtime.h"
 #include "worker.h"
 
 bool wqi_queue_refuses(const struct wq *wq)
@@ -73,6 +75,26 @@ static void drain_end(struct wq *wq)
 	wqi_unlock(&wq->mutex);
 }
 
+/*
+ * An item that queues itself does so in no section.  ORD-PLUG (b): refuse is set, then
+ * all threads of the process pass a barrier, then `requeueing` is read: who has not
+ * said so by then sees the flag.
+ */
+static void drain_wait_requeueing(struct wq *wq)
+{
+	struct wqi_pool *pool = wqi_load_acquire(&wq->pwqs->pool);
+	struct wqi_worker *worker;
+
+	if (wq->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
+		return;
+	wqi_runtime_fence();
+	for (worker = wqi_load_acquire(&pool->workers); worker; worker = worker->all_next)
+		while (worker != wqi_worker_self && wqi_load_acquire(&worker->requeueing)) {
+			wqi_pause_point("plug waits");
+			sched_yield();
+		}
+}
+
 int wqi_queue_plug(struct wq *wq)
 {
 	bool was;
@@ -86,6 +108,7 @@ int wqi_queue_plug(struct wq *wq)
 	wqi_unlock(&wq->mutex);
 	/* ORD-DRAIN (b): who read the flag before is through. */
 	wqi_rcu_synchronize();
+	drain_wait_requeueing(wq);
 	return was ? -EALREADY : 0;
 }
 

@@ -22,18 +22,27 @@ static void fork_child(void)
 	wqi_fork.generation += WQI_GENERATION_ONE;
 	wqi_fork.generation &= WQI_GENERATION_MASK;
 	wqi_lock_reset(&wqi_runtime.lock);
+	wqi_closures_reset();
 	wqi_store_release(&wqi_fork.stale, WQI_FORK_COPIED);
 	wqi_worker_forked();
 }
 
+/*
+ * Before main(), when nobody can hold a lock of ours, and before handlers of the
+ * program's, which may use the library in the child.
+ */
+static bool fork_registered; /* G, or before main() */
+
+static __attribute__((constructor(101))) void fork_construct(void)
+{
+	fork_registered = !pthread_atfork(NULL, NULL, fork_child);
+}
+
 int wqi_fork_register(void)
 {
-	static bool registered; /* G */
-
-	if (!registered && pthread_atfork(NULL, NULL, fork_child))
-		return -ENOMEM;
-	registered = true;
-	return 0;
+	if (!fork_registered)
+		fork_construct();
+	return fork_registered ? 0 : -ENOMEM;
 }
 
 static void fork_reset_locked(void)
@@ -42,14 +51,13 @@ static void fork_reset_locked(void)
 	wqi_manager_reset();
 	wqi_pools_reset();
 	wqi_queues_reset();
-	wqi_closures_reset();
 	wqi_runtime.started = false;
-	wqi_runtime.stopping = false;
+	wqi_runtime.stopping = wqi_runtime.stopped = false;
 }
 
 int wqi_fork_settle(bool start)
 {
-	int err = 0;
+	int err = 0, saved = errno;
 
 	wqi_lock(&wqi_runtime.lock);
 	if (wqi_fork.stale == WQI_FORK_COPIED) {
@@ -62,5 +70,6 @@ int wqi_fork_settle(bool start)
 			wqi_store_release(&wqi_fork.stale, WQI_FORK_SETTLED);
 	}
 	wqi_unlock(&wqi_runtime.lock);
+	errno = saved;
 	return err;
 }

@@ -30,7 +30,7 @@ struct wqi_fork {
 
 extern struct wqi_fork wqi_fork;
 
-/* Have the handler called in every child from now on.  0 or -ENOMEM.  Under G. */
+/* Is the handler called in every child?  0, or -ENOMEM.  Under G. */
 int wqi_fork_register(void);
 
 int wqi_fork_settle(bool start);

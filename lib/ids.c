@@ -84,14 +84,14 @@ void wqi_ids_free_all(void)
 {
 	uint32_t c;
 
+	memset(ids_free, 0, sizeof(ids_free));
+	ids_next = 1;
 	for (c = 0; c < WQI_IDS_CHUNKS; c++) {
 		uintptr_t *chunk = wqi_ids_chunks[c];
 
 		wqi_store_release(&wqi_ids_chunks[c], (uintptr_t *)NULL);
 		wqi_free(chunk, WQI_IDS_CHUNK * sizeof(*chunk));
 	}
-	memset(ids_free, 0, sizeof(ids_free));
-	ids_next = 1;
 }
 
 void wqi_ids_set(uint32_t id, struct wqi_pwq *pwq)

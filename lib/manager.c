@@ -29,8 +29,11 @@
 #define LIMIT_COOL_DOWN_NS 10000000u
 
 /* A thread that ends is asked for so often, and again after a while. */
-#define JOIN_TRIES	 100
-#define JOIN_INTERVAL_NS 1000000u
+#define JOIN_TRIES  100
+#define JOIN_MIN_NS 1000000u
+#define JOIN_MAX_NS 100000000u
+
+bool wqi_manager_at_limit; /* A, relaxed: a hint */
 
 static struct wqi_pool *manager_requests; /* A, seq_cst: pushed by anyone, by request_next */
 static uint32_t manager_event;		  /* A, seq_cst: futex word, changed by every request */
@@ -67,6 +70,11 @@ static bool pool_needs_worker_locked(struct wqi_pool *pool)
 	if (pool->dedicated)
 		return !pool->nr_workers && wqi_load_acquire(&pool->name);
 	return pool->nr_workers || wqi_pool_has_work_locked(pool);
+}
+
+static bool pool_has_workers_locked(const struct wqi_pool *pool)
+{
+	return pool->nr_workers || pool->nr_creating || pool->dead;
 }
 
 static struct wqi_worker *manager_get_record_locked(struct wqi_pool *pool)
@@ -121,33 +129,49 @@ static int manager_start_thread(struct wqi_worker *worker)
 	return err;
 }
 
+/* --- the limit of threads --- */
+
+/* True: a worker of the pool is about to end.  @busy: even if it has items. */
+static bool manager_take_from_locked(struct wqi_pool *pool, bool busy)
+{
+	struct wqi_worker *oldest;
+
+	if (pool->retiring || pool->give_up)
+		return true;
+	if (pool->nr_idle) {
+		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
+		if (!wqi_xchg(&oldest->wake, 1)) {
+			oldest->retire = pool->retiring = true;
+			wqi_futex_wake(&oldest->wake, 1);
+			return true;
+		}
+	}
+	pool->give_up = busy && pool->nr_running;
+	return pool->give_up;
+}
+
 /*
- * At the limit: another pool gives up a worker that is idle, if one does.  Asked
- * again until one has come, as long as items wait.
+ * At the limit, a pool that has items and nobody to run them gets the worker of
+ * another: an idle one at once, one that has other items after a while, when it is
+ * through with the present one.  Asked again until one has come.
  */
 static void manager_take_from_others(struct wqi_pool *needy)
 {
-	struct wqi_worker *oldest;
+	uint64_t now = wqi_now_ns();
+	bool busy = now - needy->needy_ns >= LIMIT_COOL_DOWN_NS, found = false;
 	struct wqi_pool *pool;
-	bool found = false;
+	int pass;
 
-	for (pool = manager_pools; pool && !found; pool = pool->managed_next) {
-		if (pool == needy || pool->dedicated)
-			continue;
-		wqi_pool_lock(pool);
-		if (pool->retiring) {
-			found = true;
-		} else if (pool->nr_idle) {
-			oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
-			found = !wqi_xchg(&oldest->wake, 1);
-			if (found) {
-				oldest->retire = pool->retiring = true;
-				wqi_futex_wake(&oldest->wake, 1);
-			}
+	for (pass = 0; !found && pass <= busy; pass++) {
+		for (pool = manager_pools; pool && !found; pool = pool->managed_next) {
+			if (pool == needy || pool->dedicated)
+				continue;
+			wqi_pool_lock(pool);
+			found = manager_take_from_locked(pool, pass);
+			wqi_pool_unlock(pool);
 		}
-		wqi_pool_unlock(pool);
 	}
-	needy->retry_ns = wqi_now_ns() + LIMIT_COOL_DOWN_NS;
+	needy->retry_ns = now + LIMIT_COOL_DOWN_NS;
 }
 
 static bool manager_is_at_limit(void)
@@ -155,29 +179,56 @@ static bool manager_is_at_limit(void)
 	return wqi_config.max_threads && manager_nr_threads >= wqi_config.max_threads;
 }
 
-static bool manager_others_need(const struct wqi_pool *but)
+static struct wqi_pool *manager_neediest(void)
 {
-	struct wqi_pool *pool;
+	struct wqi_pool *pool, *first = NULL;
 
 	for (pool = manager_pools; pool; pool = pool->managed_next)
-		if (pool->needy && pool != but)
-			return true;
-	return false;
+		if (pool->needy_ns && (!first || pool->needy_ns < first->needy_ns))
+			first = pool;
+	return first;
+}
+
+static void manager_count_thread(struct wqi_pool *pool, int n)
+{
+	if (pool->dedicated)
+		return;
+	manager_nr_threads += (unsigned)n;
+	wqi_store_relaxed(&wqi_manager_at_limit, manager_is_at_limit());
+}
+
+/* A thread less: whoever has waited longest for one comes first. */
+static void manager_free_thread(struct wqi_pool *pool)
+{
+	struct wqi_pool *needy;
+
+	manager_count_thread(pool, -1);
+	needy = manager_neediest();
+	if (needy)
+		needy->retry_ns = 1; /* now */
 }
 
 /*
  * May the pool have one more thread?  Those of dedicated queues do not count: they
- * are never free for others.  At the limit, and while another has items and
- * nobody to run them, only if it is in that state too.
+ * are never free for others.  Who has waited longer is served first, and reserves
+ * come last.
  */
 static bool manager_grant_locked(struct wqi_pool *pool)
 {
 	bool must = !pool->nr_running && wqi_pool_has_work_locked(pool);
+	struct wqi_pool *first = manager_neediest();
 
 	if (pool->dedicated)
 		return true;
-	pool->needy = must && manager_is_at_limit();
-	return !manager_is_at_limit() && (must || !manager_others_need(pool));
+	if (!manager_is_at_limit() && (!first || first == pool)) {
+		pool->needy_ns = 0;
+		return true;
+	}
+	if (!must)
+		pool->needy_ns = 0;
+	else if (!pool->needy_ns)
+		pool->needy_ns = wqi_now_ns();
+	return false;
 }
 
 static void manager_create(struct wqi_pool *pool)
@@ -192,12 +243,15 @@ static void manager_create(struct wqi_pool *pool)
 		if (!pool->nr_creating)
 			wqi_pool_hand_over_locked(pool);
 		wqi_pool_unlock(pool);
-		pool->needy = false;
+		pool->needy_ns = 0;
 		return;
 	}
 	if (!manager_grant_locked(pool)) {
+		/* Not while it has nobody and gets somebody soon; else producers must ask. */
+		if (!pool->needy_ns)
+			wqi_pool_hand_over_locked(pool);
 		wqi_pool_unlock(pool);
-		if (pool->needy)
+		if (pool->needy_ns)
 			manager_take_from_others(pool);
 		return;
 	}
@@ -207,7 +261,7 @@ static void manager_create(struct wqi_pool *pool)
 
 	err = worker ? manager_start_thread(worker) : ENOMEM;
 	if (!err) {
-		manager_nr_threads += !pool->dedicated;
+		manager_count_thread(pool, 1);
 		return;
 	}
 	pool->retry_ns = wqi_now_ns() + CREATE_COOL_DOWN_NS;
@@ -237,32 +291,53 @@ static bool manager_try_join(pthread_t thread)
 	return false;
 }
 
+static void manager_unlist_dead_locked(struct wqi_pool *pool, struct wqi_worker *worker)
+{
+	struct wqi_worker **at = &pool->dead;
+
+	while (*at != worker)
+		at = &(*at)->spare_next;
+	*at = worker->spare_next;
+}
+
+static void manager_append_dead_locked(struct wqi_pool *pool, struct wqi_worker *worker)
+{
+	struct wqi_worker **at = &pool->dead;
+
+	while (*at)
+		at = &(*at)->spare_next;
+	worker->spare_next = NULL;
+	*at = worker;
+}
+
 static void manager_join(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker, *left = NULL;
+	bool joined;
+	struct wqi_worker *worker, *first = NULL;
 
 	pool->join_ns = 0;
 	wqi_pool_lock(pool);
-	while ((worker = pool->dead)) {
-		pool->dead = worker->spare_next;
+	while ((worker = pool->dead) && worker != first) {
 		wqi_pool_unlock(pool);
-		if (manager_try_join(worker->thread)) {
-			manager_nr_threads -= !pool->dedicated;
-			wqi_pool_lock(pool);
+		joined = manager_try_join(worker->thread);
+		wqi_pool_lock(pool);
+		manager_unlist_dead_locked(pool, worker);
+		if (joined) {
+			manager_free_thread(pool);
 			worker->spare_next = pool->spare;
 			pool->spare = worker;
 			pool->retiring = false;
+			pool->join_wait_ns = 0;
 		} else {
-			wqi_pool_lock(pool);
-			worker->spare_next = left;
-			left = worker;
+			manager_append_dead_locked(pool, worker);
+			first = first ? first : worker;
 		}
 	}
-	for (; left; left = worker) {
-		worker = left->spare_next;
-		left->spare_next = pool->dead;
-		pool->dead = left;
-		pool->join_ns = wqi_now_ns() + JOIN_INTERVAL_NS;
+	if (pool->dead) {
+		pool->join_wait_ns = pool->join_wait_ns ? 2 * pool->join_wait_ns : JOIN_MIN_NS;
+		if (pool->join_wait_ns > JOIN_MAX_NS)
+			pool->join_wait_ns = JOIN_MAX_NS;
+		pool->join_ns = wqi_now_ns() + pool->join_wait_ns;
 	}
 	wqi_pool_unlock(pool);
 }
@@ -301,8 +376,8 @@ static void manager_forget(struct wqi_pool *pool)
 	while (*at != pool)
 		at = &(*at)->managed_next;
 	*at = pool->managed_next;
-	pool->managed = pool->needy = false;
-	pool->retry_ns = pool->watch_ns = pool->join_ns = 0;
+	pool->managed = false;
+	pool->needy_ns = pool->retry_ns = pool->watch_ns = pool->join_ns = 0;
 }
 
 /* Somebody waits for the pool's first worker to be made, or its last to be gone. */
@@ -312,7 +387,7 @@ static void manager_settle(struct wqi_pool *pool)
 
 	wqi_pool_lock(pool);
 	closing = pool->closing;
-	has_workers = pool->nr_workers || pool->nr_creating || pool->dead;
+	has_workers = pool_has_workers_locked(pool);
 	wqi_pool_unlock(pool);
 	if (closing && has_workers)
 		return;
@@ -429,12 +504,17 @@ int wqi_manager_make_first(struct wqi_pool *pool)
 	return made ? 0 : -EAGAIN;
 }
 
+/* Without a worker there is none to come: in a child of a fork() nobody would answer. */
 void wqi_manager_close(struct wqi_pool *pool)
 {
+	bool has_workers;
+
 	wqi_pool_lock(pool);
 	wqi_pool_close_locked(pool);
+	has_workers = pool_has_workers_locked(pool);
 	wqi_pool_unlock(pool);
-	manager_await(pool);
+	if (has_workers)
+		manager_await(pool);
 }
 
 void wqi_manager_stop(void)
@@ -452,6 +532,7 @@ void wqi_manager_reset(void)
 	wqi_store_relaxed(&manager_stopping, false);
 	manager_pools = NULL;
 	manager_nr_threads = 0;
+	wqi_store_relaxed(&wqi_manager_at_limit, false);
 }
 
 /*

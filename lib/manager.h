@@ -26,6 +26,9 @@ void wqi_manager_close(struct wqi_pool *pool);
 /* End the thread; all pools were closed. */
 void wqi_manager_stop(void);
 
+/* No thread may be made just now: it is no use asking for a reserve. */
+extern bool wqi_manager_at_limit;
+
 /* In the child of a fork(): it does not run, and knows no pool. */
 void wqi_manager_reset(void);
 

@@ -2,6 +2,7 @@
 /* Owns aligned zeroed allocation.  Keeps no caches. */
 #include "mem.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 void *wqi_zalloc(size_t bytes)
 {
 	size_t room = WQI_CACHE_LINE + sizeof(void *);
+	int saved = errno;
 	uintptr_t at;
 	void *p;
 
@@ -28,9 +30,11 @@ void *wqi_zalloc(size_t bytes)
 	if (bytes < MEM_LARGE) {
 		bytes = (bytes + WQI_CACHE_LINE - 1) & ~(size_t)(WQI_CACHE_LINE - 1);
 		p = aligned_alloc(WQI_CACHE_LINE, bytes);
+		errno = saved;
 		return p ? memset(p, 0, bytes) : NULL;
 	}
 	p = calloc(1, bytes + room);
+	errno = saved;
 	if (!p)
 		return NULL;
 	at = ((uintptr_t)p + room) & ~(uintptr_t)(WQI_CACHE_LINE - 1);

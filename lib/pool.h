@@ -50,6 +50,7 @@ struct wqi_pool {
 	bool retiring;		    /* L: an idle worker was told to end and has not */
 	bool retire_timed;	    /* L: the manager will look when the oldest idle one is due */
 	bool closing;		    /* L: all workers are to end */
+	bool give_up;		    /* L: one worker is to end after its item */
 	unsigned nr_running;	    /* L: workers that run items or look for some */
 	unsigned nr_idle;	    /* L */
 	unsigned nr_workers;	    /* L */
@@ -87,10 +88,11 @@ struct wqi_pool {
 	uint32_t settled;	       /* A: futex word, posted by the manager */
 	struct wqi_worker *dead;       /* L: workers to be joined, by spare_next */
 	bool managed;		       /* manager only: on its list of pools */
-	bool needy;		       /* manager only: waits for a thread at their limit */
+	uint64_t needy_ns; /* manager only: since when it needs a thread at the limit, or 0 */
 	struct wqi_pool *managed_next; /* manager only */
 	uint64_t retry_ns;	       /* manager only: when to try creation again, 0 never */
 	uint64_t join_ns;	       /* manager only: when to ask again for who ends, 0 never */
+	uint64_t join_wait_ns;	       /* manager only: and how long it waited for that */
 	uint64_t watch_ns;	       /* manager only: when to look again, 0 never */
 	uint64_t nr_create_failed;     /* L+: threads that could not be made */
 

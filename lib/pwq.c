@@ -66,7 +66,7 @@ void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state)
 
 bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
 {
-	return pwq->nr_active < wqi_load_relaxed(&wqi_pwq_wq(pwq)->limit);
+	return pwq->nr_active < wqi_load_seq_cst(&wqi_pwq_wq(pwq)->limit); /* ORD-LIMIT (a) */
 }
 
 /*
@@ -131,12 +131,11 @@ bool wqi_pwq_is_congested_locked(const struct wqi_pwq *pwq)
 
 void wqi_pwq_reset(struct wqi_pwq *pwq)
 {
-	struct wqi_pool *pool = pwq->pool;
-	struct wq *wq = pwq->wq;
-	uint32_t id = pwq->id;
+	size_t kept = offsetof(struct wqi_pwq, inactive);
 
-	if (!pool)
+	if (!pwq->pool)
 		return;
-	memset(pwq, 0, sizeof(*pwq));
-	wqi_pwq_prepare(pwq, wq, id, pool);
+	/* A copy of any instant has to do for a child of this one too: pool, wq, id stay. */
+	pwq->work_color = 0;
+	memset((char *)pwq + kept, 0, sizeof(*pwq) - kept);
 }

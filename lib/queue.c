@@ -148,7 +148,8 @@ static int queue_connect_locked(struct wq *wq)
 	return 0;
 }
 
-int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active)
+int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
+			  bool system)
 {
 	struct wq *wq;
 	int err = wqi_runtime_start_locked();
@@ -158,6 +159,7 @@ int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int 
 	wq = queue_new(name, flags, max_active);
 	if (!wq)
 		return -ENOMEM;
+	wq->system = system;
 	err = queue_connect_locked(wq);
 	if (err) {
 		queue_free(wq);
@@ -176,7 +178,7 @@ struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
 		err = wqi_fork_enter(true);
 	if (!err) {
 		wqi_lock(&wqi_runtime.lock);
-		err = wqi_queue_make_locked(&wq, name, flags, max_active);
+		err = wqi_queue_make_locked(&wq, name, flags, max_active, false);
 		if (!err)
 			wqi_runtime.nr_queues++;
 		wqi_unlock(&wqi_runtime.lock);
@@ -215,11 +217,14 @@ void wqi_queue_update_limit_locked(struct wq *wq)
 
 	wqi_assert_held(&wq->mutex);
 
-	wqi_store_relaxed(&wq->limit, wqi_freeze_limit(wq));
-	/* Whoever locks a pool later sees the new limit. */
+	/*
+	 * ORD-LIMIT (b): the limit, then the pwqs that are there.  Partner (a): a pwq's
+	 * `pool` is stored, then an item of it looks at the limit.
+	 */
+	wqi_store_seq_cst(&wq->limit, wqi_freeze_limit(wq));
 	for (i = 0; i < wq->nr_pwqs; i++) {
 		struct wqi_pwq *pwq = &wq->pwqs[i];
-		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
+		struct wqi_pool *pool = wqi_load_seq_cst(&pwq->pool);
 
 		if (!pool)
 			continue;

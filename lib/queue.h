@@ -28,7 +28,7 @@ struct wq {
 	struct cds_list_head all; /* GR: wqi_queues */
 	bool dying;		  /* A, relaxed: being destroyed */
 	unsigned max_active;	  /* A, relaxed; written under W: as set */
-	unsigned limit;		  /* A, relaxed; written under W: max_active, or 0 while frozen */
+	unsigned limit;		  /* A, seq_cst; written under W: max_active, or 0 while frozen */
 	char *name;		  /* I */
 	uint32_t work_color;	  /* A, seq_cst: what new pwqs start with; written under W */
 
@@ -54,7 +54,8 @@ static inline struct wq *wqi_queue_of_link(struct cds_list_head *link)
 /*
  * wq_alloc(), arguments checked, for a system queue too.  0 or -errno.  Under G.
  */
-int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active);
+int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
+			  bool system);
 
 /* Free a queue that nobody can reach but by its number; waits for those who do.  Not under G. */
 void wqi_queue_unmake(struct wq *wq);
@@ -75,9 +76,11 @@ int wqi_queue_unplug(struct wq *wq);
 /* Does @wq refuse an item that the caller queues?  Inside a read-side section. */
 bool wqi_queue_refuses(const struct wq *wq);
 
-/* Each system queue that was made; and: they are gone.  system.c, the second under G. */
+#define WQI_SYSTEM_QUEUES 6
+
+/* Each system queue that was made; and: take them all away, to be unmade (under G). */
 void wqi_system_queues_each(void (*fn)(struct wq *wq));
-void wqi_system_queues_forget_locked(void);
+unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES]);
 
 /* In the child of a fork(), under G: queues become empty, and stay. */
 void wqi_queues_reset(void);

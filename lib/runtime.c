@@ -3,7 +3,10 @@
 #include "runtime.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "closure.h"
 #include "config.h"
@@ -20,6 +23,20 @@
 
 struct wqi_runtime wqi_runtime;
 
+static bool runtime_membarrier(int command)
+{
+	int saved = errno;
+	bool ok = !syscall(SYS_membarrier, command, 0, 0);
+
+	errno = saved;
+	return ok;
+}
+
+void wqi_runtime_fence(void)
+{
+	runtime_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
+
 int wqi_runtime_start_locked(void)
 {
 	int err;
@@ -31,11 +48,17 @@ int wqi_runtime_start_locked(void)
 	if (!wqi_runtime.configured)
 		wqi_config_load();
 	wqi_runtime.configured = true;
+	wqi_runtime.can_fence = runtime_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 	err = wqi_fork_register();
 	if (!err)
 		err = wqi_pools_init();
 	if (!err)
 		err = wqi_manager_start();
+	if (err && wqi_queues.next == &wqi_queues) {
+		/* Nothing has changed: wq_configure() may come, and CPUs too. */
+		wqi_pools_free();
+		wqi_runtime.configured = false;
+	}
 	wqi_runtime.started = !err;
 	return err;
 }
@@ -67,7 +90,7 @@ static void runtime_unplug(struct wq *wq)
  * Run what the system queues hold, and let them take no more.  Their items may
  * still make queues: then this was no time to end.  No lock held.
  */
-static int runtime_quiesce(void)
+static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
 {
 	int err = 0;
 
@@ -80,6 +103,7 @@ static int runtime_quiesce(void)
 		err = -EBUSY;
 	} else {
 		wqi_runtime.stopped = true;
+		*nr = wqi_system_queues_take_locked(taken);
 	}
 	wqi_unlock(&wqi_runtime.lock);
 	if (err)
@@ -96,7 +120,6 @@ static void runtime_end_threads(void)
 	int cancel;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	wqi_system_queues_each(wqi_queue_unmake);
 	wqi_pools_each(wqi_manager_close);
 	wqi_manager_stop();
 	pthread_setcancelstate(cancel, NULL);
@@ -104,8 +127,10 @@ static void runtime_end_threads(void)
 
 int wq_shutdown(void)
 {
-	int err = 0;
+	struct wq *taken[WQI_SYSTEM_QUEUES];
+	unsigned nr = 0, i;
 	bool started;
+	int err = 0;
 
 	if (wqi_worker_self)
 		return -EDEADLK;
@@ -118,14 +143,15 @@ int wq_shutdown(void)
 	started = wqi_runtime.started;
 	wqi_unlock(&wqi_runtime.lock);
 	if (!err)
-		err = runtime_quiesce();
+		err = runtime_quiesce(taken, &nr);
 	if (err)
 		return err;
+	for (i = 0; i < nr; i++)
+		wqi_queue_unmake(taken[i]);
 	if (started)
 		runtime_end_threads();
 
 	wqi_lock(&wqi_runtime.lock);
-	wqi_system_queues_forget_locked();
 	wqi_pools_free();
 	wqi_ids_free_all();
 	wqi_closures_free();

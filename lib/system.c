@@ -30,6 +30,8 @@ static const struct {
 
 static struct wq *system_queues[SYSTEM_NR]; /* GR */
 
+_Static_assert(SYSTEM_NR == WQI_SYSTEM_QUEUES, "room for all of them");
+
 static struct wq *system_queue(unsigned kind)
 {
 	struct wq *wq = wqi_load_acquire(&system_queues[kind]);
@@ -41,13 +43,14 @@ static struct wq *system_queue(unsigned kind)
 	if (!err) {
 		wqi_lock(&wqi_runtime.lock);
 		wq = system_queues[kind];
-		if (!wq)
+		/* wq_shutdown() runs out those that are there. */
+		if (!wq && wqi_runtime.stopping)
+			err = -ESHUTDOWN;
+		else if (!wq)
 			err = wqi_queue_make_locked(&wq, system_kinds[kind].name,
-						    system_kinds[kind].flags, 0);
-		if (!err) {
-			wq->system = true;
+						    system_kinds[kind].flags, 0, true);
+		if (!err)
 			wqi_store_release(&system_queues[kind], wq);
-		}
 		wqi_unlock(&wqi_runtime.lock);
 	}
 	if (err)
@@ -67,14 +70,20 @@ void wqi_system_queues_each(void (*fn)(struct wq *wq))
 	}
 }
 
-void wqi_system_queues_forget_locked(void)
+unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES])
 {
-	unsigned i;
+	unsigned i, nr = 0;
 
 	wqi_assert_held(&wqi_runtime.lock);
 
-	for (i = 0; i < SYSTEM_NR; i++)
+	for (i = 0; i < SYSTEM_NR; i++) {
+		if (!system_queues[i])
+			continue;
+		taken[nr] = system_queues[i];
+		wqi_store_relaxed(&taken[nr++]->dying, true);
 		wqi_store_release(&system_queues[i], (struct wq *)NULL);
+	}
+	return nr;
 }
 
 struct wq *wq_system(void)

@@ -70,10 +70,11 @@ static void thread_end_locked(struct wqi_worker *self)
 static void thread_torn_down(void *arg)
 {
 	struct wqi_worker *self = arg;
-	struct wqi_pool *pool = self->pool;
+	struct wqi_pool *pool;
 
 	if (wqi_worker_self != self)
-		return; /* the child of a fork() in the item */
+		return; /* the child of a fork() in the item: the record may be gone */
+	pool = self->pool;
 	wqi_closure_torn_down(self->current_work, self->current_fn);
 	wqi_pool_lock(pool);
 	wqi_worker_finish_locked(self, self->current_pwq);

@@ -12,6 +12,7 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "runtime.h"
 #include "worker.h"
 
 #include <wq/wq.h>
@@ -190,6 +191,7 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 		}
 		/* ORD-DRAIN (a): read inside the section, after it began. */
 		refused = wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && wqi_queue_refuses(wq);
+		wqi_pause_point("refuse read");
 		if (wqi_likely(ours && (wqi_state_id(old) == wqi_load_relaxed(&pwq->id) ||
 					!wqi_state_id(old)))) {
 			if (refused)
@@ -216,20 +218,27 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 /*
  * An item that queues itself can't start before its function returns: its worker
  * keeps it until then, and puts it on the worklist when it takes the pool's lock
- * anyway.  No section: the run keeps queue, pwq and pool.  Not where order counts:
+ * anyway.  No section: the run keeps queue, pwq and pool, and a plug waits for
+ * `requeueing`.  Not where order counts:
  * what is queued until then would pass it.
  */
 static int work_requeue(struct wqi_worker *self, struct wq_work *work)
 {
 	struct wqi_pwq *pwq = self->current_pwq;
+	bool before = wqi_load_relaxed(&self->requeueing);
 	int ret;
 
-	if (wqi_pwq_wq(pwq)->flags & (WQ_PERCPU | WQ_ORDERED))
+	if (wqi_pwq_wq(pwq)->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
 		return -EAGAIN;
+	/* ORD-PLUG (a): say so, then look whether the queue refuses. */
+	wqi_store_relaxed(&self->requeueing, true);
+	wqi_compiler_barrier();
+	wqi_pause_point("requeueing");
 	ret = work_claim(wqi_pwq_wq(pwq), work, pwq, NULL);
 	wqi_pause_point("requeue");
 	if (ret > 0)
 		wqi_store_release(&self->requeued, work);
+	wqi_store_release(&self->requeueing, before);
 	return ret;
 }
 

@@ -87,7 +87,7 @@ static bool keep_working_locked(struct wqi_worker *self)
 	uint64_t others;
 	bool burden;
 
-	if (pool->nr_running > pool->level)
+	if (pool->nr_running > pool->level || wqi_unlikely(pool->give_up))
 		return false;
 	if (wqi_likely(self->batch_items < BATCH_ITEMS))
 		return true;
@@ -107,7 +107,7 @@ static void worker_fetch_help_locked(struct wqi_pool *pool)
 	    !wqi_pool_has_work_locked(pool))
 		return;
 	if (cds_list_empty(&pool->idle)) {
-		if (!pool->nr_creating)
+		if (!pool->nr_creating && !wqi_load_relaxed(&wqi_manager_at_limit))
 			wqi_manager_request(pool);
 		return;
 	}
@@ -333,7 +333,11 @@ static bool worker_idle_locked(struct wqi_worker *self)
 		wqi_manager_request(pool);
 	}
 
-	if (pool->closing)
+	if (pool->give_up) {
+		pool->give_up = false;
+		self->retire = true;
+	}
+	if (pool->closing || self->retire)
 		wqi_xchg(&self->wake, 1);
 
 	wqi_pool_unlock(pool);
@@ -380,7 +384,8 @@ void wqi_worker_wait_end(bool uncounted)
 
 static bool worker_wants_reserve_locked(const struct wqi_pool *pool)
 {
-	return !pool->nr_idle && !pool->nr_creating && !pool->dedicated;
+	return !pool->nr_idle && !pool->nr_creating && !pool->dedicated &&
+	       !wqi_load_relaxed(&wqi_manager_at_limit);
 }
 
 void wqi_worker_loop_locked(struct wqi_worker *self)

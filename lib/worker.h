@@ -15,6 +15,7 @@ struct wqi_worker {
 	struct wqi_pwq *current_pwq;  /* A, relaxed; valid while current_work is set */
 	wq_work_fn current_fn;	      /* A, relaxed; as current_pwq */
 	struct wq_work *requeued;     /* A, release: current_work, if it queued itself */
+	bool requeueing;	      /* A: its item is about to queue itself; ORD-PLUG */
 	unsigned current_color;	      /* K */
 	struct wqi_worker *busy_next; /* L: pool->busy */
 

@@ -84,14 +84,16 @@ WQ_API int wq_configure(const struct wq_config *config);
  * wq_shutdown - end the library: join its threads, free its memory
  *
  * What is pending on the system queues is run first, freezing ends, and what
- * their items queue there meanwhile is refused (-ESHUTDOWN).  Afterwards a program
+ * their items queue there meanwhile is refused (-ESHUTDOWN), as is a first call of
+ * one of wq_system…().  Afterwards a program
  * has no thread and no byte of the library's left, but for what threads that still
  * live keep for wq_call(), until they end.  A later use starts anew, with the
  * environment as it is then; items that were initialised before may be used again.
  *
  * Return: 0, also where nothing was started; -EDEADLK called from an item; -EBUSY
  *   a queue from wq_alloc() exists, or another thread is shutting down.  Nothing
- *   has changed after a failure, except that what was pending may have run.
+ *   has changed after a failure, except that what was pending may have run, and
+ *   that freezing may have ended.
  * Context: any thread that is not the library's; sleeps.
  * Safety: not MT-Safe against other calls of the library, but of items that it
  *   still runs; AS-Unsafe.
