@@ -266,7 +266,7 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 	if (ret > 0 && pwq) {
 		struct wqi_pool *pool = wqi_pwq_pool(pwq);
 
-		wqi_yield_point();
+		wqi_pause_point("push");
 		wqi_inbox_push(&pool->inbox, work);
 		wqi_pool_kick(pool);
 	}

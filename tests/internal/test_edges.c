@@ -266,14 +266,3 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-const char *__tsan_default_options(void);
-/* A child that makes threads is what is tested here. */
-const char *__tsan_default_options(void)
-{
-	return "die_after_fork=0";
-}
-#endif
-#endif

@@ -143,3 +143,11 @@ int usable_cpu(unsigned index)
 			return cpu;
 	return -1;
 }
+
+/* ThreadSanitizer ends a child that makes threads, unless told that this is meant. */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
