@@ -114,6 +114,7 @@ static void cancel_end_claim(struct wq_work *work)
 	struct wqi_pool *pool;
 	unsigned token;
 
+	wqi_pause_point("canceller waits");
 	wqi_rcu_synchronize();
 	token = wqi_rcu_read_lock();
 	if (cancel_is_marked(work) && wqi_pwq_of_state(wqi_state(work), &pool)) {
