@@ -17,6 +17,7 @@
 
 #include "config.h"
 #include "cpu.h"
+#include "limit.h"
 #include "mem.h"
 #include "runtime.h"
 #include "watch.h"
@@ -25,22 +26,17 @@
 /* After a thread could not be made, the next attempt waits this long. */
 #define CREATE_COOL_DOWN_NS 100000000u
 
-/* At the limit of threads, when to look again whether one can be had. */
-#define LIMIT_COOL_DOWN_NS 10000000u
-
 /* A thread that ends is asked for so often, and again after a while. */
 #define JOIN_TRIES  100
 #define JOIN_MIN_NS 1000000u
 #define JOIN_MAX_NS 100000000u
 
-bool wqi_manager_at_limit; /* A, relaxed: a hint */
+struct wqi_pool *wqi_manager_pools; /* manager only */
 
 static struct wqi_pool *manager_requests; /* A, seq_cst: pushed by anyone, by request_next */
 static uint32_t manager_event;		  /* A, seq_cst: futex word, changed by every request */
-static struct wqi_pool *manager_pools;	  /* manager only: pools that ever had a worker */
 static pthread_t manager_thread;	  /* G */
 static bool manager_stopping;		  /* A, release/acquire */
-static unsigned manager_nr_threads; /* manager only: made and not joined, but dedicated ones */
 
 static void manager_poke(void)
 {
@@ -129,108 +125,6 @@ static int manager_start_thread(struct wqi_worker *worker)
 	return err;
 }
 
-/* --- the limit of threads --- */
-
-/* True: a worker of the pool is about to end.  @busy: even if it has items. */
-static bool manager_take_from_locked(struct wqi_pool *pool, bool busy)
-{
-	struct wqi_worker *oldest;
-
-	if (pool->retiring || pool->give_up)
-		return true;
-	if (pool->nr_idle) {
-		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
-		if (!wqi_xchg(&oldest->wake, 1)) {
-			oldest->retire = pool->retiring = true;
-			wqi_futex_wake(&oldest->wake, 1);
-			return true;
-		}
-	}
-	pool->give_up = busy && pool->nr_running;
-	return pool->give_up;
-}
-
-/*
- * At the limit, a pool that has items and nobody to run them gets the worker of
- * another: an idle one at once, one that has other items after a while, when it is
- * through with the present one.  Asked again until one has come.
- */
-static void manager_take_from_others(struct wqi_pool *needy)
-{
-	uint64_t now = wqi_now_ns();
-	bool busy = now - needy->needy_ns >= LIMIT_COOL_DOWN_NS, found = false;
-	struct wqi_pool *pool;
-	int pass;
-
-	for (pass = 0; !found && pass <= busy; pass++) {
-		for (pool = manager_pools; pool && !found; pool = pool->managed_next) {
-			if (pool == needy || pool->dedicated)
-				continue;
-			wqi_pool_lock(pool);
-			found = manager_take_from_locked(pool, pass);
-			wqi_pool_unlock(pool);
-		}
-	}
-	needy->retry_ns = now + LIMIT_COOL_DOWN_NS;
-}
-
-static bool manager_is_at_limit(void)
-{
-	return wqi_config.max_threads && manager_nr_threads >= wqi_config.max_threads;
-}
-
-static struct wqi_pool *manager_neediest(void)
-{
-	struct wqi_pool *pool, *first = NULL;
-
-	for (pool = manager_pools; pool; pool = pool->managed_next)
-		if (pool->needy_ns && (!first || pool->needy_ns < first->needy_ns))
-			first = pool;
-	return first;
-}
-
-static void manager_count_thread(struct wqi_pool *pool, int n)
-{
-	if (pool->dedicated)
-		return;
-	manager_nr_threads += (unsigned)n;
-	wqi_store_relaxed(&wqi_manager_at_limit, manager_is_at_limit());
-}
-
-/* A thread less: whoever has waited longest for one comes first. */
-static void manager_free_thread(struct wqi_pool *pool)
-{
-	struct wqi_pool *needy;
-
-	manager_count_thread(pool, -1);
-	needy = manager_neediest();
-	if (needy)
-		needy->retry_ns = 1; /* now */
-}
-
-/*
- * May the pool have one more thread?  Those of dedicated queues do not count: they
- * are never free for others.  Who has waited longer is served first, and reserves
- * come last.
- */
-static bool manager_grant_locked(struct wqi_pool *pool)
-{
-	bool must = !pool->nr_running && wqi_pool_has_work_locked(pool);
-	struct wqi_pool *first = manager_neediest();
-
-	if (pool->dedicated)
-		return true;
-	if (!manager_is_at_limit() && (!first || first == pool)) {
-		pool->needy_ns = 0;
-		return true;
-	}
-	if (!must)
-		pool->needy_ns = 0;
-	else if (!pool->needy_ns)
-		pool->needy_ns = wqi_now_ns();
-	return false;
-}
-
 static void manager_create(struct wqi_pool *pool)
 {
 	struct wqi_worker *worker;
@@ -246,13 +140,13 @@ static void manager_create(struct wqi_pool *pool)
 		pool->needy_ns = 0;
 		return;
 	}
-	if (!manager_grant_locked(pool)) {
+	if (!wqi_limit_grant_locked(pool)) {
 		/* Not while it has nobody and gets somebody soon; else producers must ask. */
 		if (!pool->needy_ns)
 			wqi_pool_hand_over_locked(pool);
 		wqi_pool_unlock(pool);
 		if (pool->needy_ns)
-			manager_take_from_others(pool);
+			wqi_limit_take_from_others(pool);
 		return;
 	}
 	worker = manager_get_record_locked(pool);
@@ -261,7 +155,7 @@ static void manager_create(struct wqi_pool *pool)
 
 	err = worker ? manager_start_thread(worker) : ENOMEM;
 	if (!err) {
-		manager_count_thread(pool, 1);
+		wqi_limit_count(pool, 1);
 		return;
 	}
 	pool->retry_ns = wqi_now_ns() + CREATE_COOL_DOWN_NS;
@@ -312,8 +206,8 @@ static void manager_append_dead_locked(struct wqi_pool *pool, struct wqi_worker 
 
 static void manager_join(struct wqi_pool *pool)
 {
-	bool joined;
 	struct wqi_worker *worker, *first = NULL;
+	bool joined;
 
 	pool->join_ns = 0;
 	wqi_pool_lock(pool);
@@ -323,7 +217,7 @@ static void manager_join(struct wqi_pool *pool)
 		wqi_pool_lock(pool);
 		manager_unlist_dead_locked(pool, worker);
 		if (joined) {
-			manager_free_thread(pool);
+			wqi_limit_release(pool);
 			worker->spare_next = pool->spare;
 			pool->spare = worker;
 			pool->retiring = false;
@@ -371,7 +265,7 @@ static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
 
 static void manager_forget(struct wqi_pool *pool)
 {
-	struct wqi_pool **at = &manager_pools;
+	struct wqi_pool **at = &wqi_manager_pools;
 
 	while (*at != pool)
 		at = &(*at)->managed_next;
@@ -404,8 +298,8 @@ static void manager_look_at(struct wqi_pool *pool)
 
 	if (!pool->managed) {
 		pool->managed = true;
-		pool->managed_next = manager_pools;
-		manager_pools = pool;
+		pool->managed_next = wqi_manager_pools;
+		wqi_manager_pools = pool;
 	}
 	manager_join(pool);
 	if (!pool->retry_ns)
@@ -437,7 +331,7 @@ static uint64_t manager_serve_times(void)
 	uint64_t now = wqi_now_ns(), next = UINT64_MAX, at;
 	struct wqi_pool *pool;
 
-	for (pool = manager_pools; pool; pool = pool->managed_next) {
+	for (pool = wqi_manager_pools; pool; pool = pool->managed_next) {
 		if (pool->retry_ns && now >= pool->retry_ns) {
 			pool->retry_ns = 0;
 			manager_create(pool);
@@ -530,9 +424,8 @@ void wqi_manager_reset(void)
 	wqi_store_relaxed(&manager_requests, (struct wqi_pool *)NULL);
 	wqi_store_relaxed(&manager_event, 0u);
 	wqi_store_relaxed(&manager_stopping, false);
-	manager_pools = NULL;
-	manager_nr_threads = 0;
-	wqi_store_relaxed(&wqi_manager_at_limit, false);
+	wqi_manager_pools = NULL;
+	wqi_limit_reset();
 }
 
 /*

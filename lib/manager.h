@@ -5,6 +5,9 @@
 
 #include "pool.h"
 
+/* Pools that ever had a worker, by managed_next.  The manager's alone. */
+extern struct wqi_pool *wqi_manager_pools;
+
 /* Start the thread.  0, or -EAGAIN.  Under G. */
 int wqi_manager_start(void);
 
@@ -25,9 +28,6 @@ void wqi_manager_close(struct wqi_pool *pool);
 
 /* End the thread; all pools were closed. */
 void wqi_manager_stop(void);
-
-/* No thread may be made just now: it is no use asking for a reserve. */
-extern bool wqi_manager_at_limit;
 
 /* In the child of a fork(): it does not run, and knows no pool. */
 void wqi_manager_reset(void);

@@ -11,6 +11,7 @@
 
 #include "cpu.h"
 #include "flush.h"
+#include "limit.h"
 #include "ids.h"
 #include "manager.h"
 #include "pwq.h"
@@ -107,7 +108,7 @@ static void worker_fetch_help_locked(struct wqi_pool *pool)
 	    !wqi_pool_has_work_locked(pool))
 		return;
 	if (cds_list_empty(&pool->idle)) {
-		if (!pool->nr_creating && !wqi_load_relaxed(&wqi_manager_at_limit))
+		if (!pool->nr_creating && !wqi_load_relaxed(&wqi_limit_reached))
 			wqi_manager_request(pool);
 		return;
 	}
@@ -385,7 +386,7 @@ void wqi_worker_wait_end(bool uncounted)
 static bool worker_wants_reserve_locked(const struct wqi_pool *pool)
 {
 	return !pool->nr_idle && !pool->nr_creating && !pool->dedicated &&
-	       !wqi_load_relaxed(&wqi_manager_at_limit);
+	       !wqi_load_relaxed(&wqi_limit_reached);
 }
 
 void wqi_worker_loop_locked(struct wqi_worker *self)
