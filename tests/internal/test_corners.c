@@ -3,11 +3,9 @@
  * Corners of the library's life that went wrong once: late claims, shutdown, children,
  * the limit of threads.  Each test starts the library anew and ends it.
  */
-#include "support.h"
+#include "process.h"
 
 #include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "testing.h"
 
@@ -45,20 +43,6 @@ static int end(void **state)
 	count_set(&wqi_test_hook, NULL);
 	wqi_test_fault(WQI_FAULT_ALLOC, 0, 0);
 	return wq_shutdown() || wq_configure(&usual);
-}
-
-static void run_child(int (*fn)(void *ctx), void *ctx)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child) {
-		alarm(60);
-		_exit(fn(ctx));
-	}
-	assert_true(child > 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
 }
 
 /* --- claims on their way --- */
@@ -223,33 +207,35 @@ static void destructor_that_schedules_in_a_shutdown_is_refused(void **state)
 
 /* --- children --- */
 
-static int destroy_in_child(void *ctx)
+static void destroy_in_child(void *ctx)
 {
-	return wq_destroy(ctx) ? 1 : 0;
+	CHECK_EQUAL(wq_destroy(ctx), 0);
 }
 
 static void destroying_a_dedicated_queue_may_be_a_childs_first_call(void **state)
 {
-	struct wq *wq = wq_alloc("one", WQ_DEDICATED, 0);
+	struct wq *wq;
 
-	run_child(destroy_in_child, wq);
+	skip_if_checker_hangs_children();
+	wq = wq_alloc("one", WQ_DEDICATED, 0);
+	assert_int_equal(in_child(destroy_in_child, wq), 0);
 	assert_int_equal(wq_destroy(wq), 0);
 }
 
-static int end_and_begin_in_child(void *ctx)
+static void end_and_begin_in_child(void *ctx)
 {
-	struct wq *wq;
-
-	if (wq_shutdown() || wq_freeze_all() || wq_thaw_all())
-		return 1;
-	wq = wq_alloc("anew", WQ_FREEZABLE, 0);
-	return !wq || wq_destroy(wq) || wq_shutdown() ? 2 : 0;
+	CHECK_EQUAL(wq_shutdown(), 0);
+	CHECK_EQUAL(wq_freeze_all(), 0);
+	CHECK_EQUAL(wq_thaw_all(), 0);
+	new_queue_works(WQ_FREEZABLE);
+	CHECK_EQUAL(wq_shutdown(), 0);
 }
 
 static void shutdown_may_be_a_childs_first_call(void **state)
 {
+	skip_if_checker_hangs_children();
 	assert_non_null(wq_system_freezable());
-	run_child(end_and_begin_in_child, NULL);
+	assert_int_equal(in_child(end_and_begin_in_child, NULL), 0);
 }
 
 static struct wq *handler_wq;
@@ -261,9 +247,11 @@ static void handler_in_child(void)
 		handler_answer = wq_queue(handler_wq, &other_work);
 }
 
-static int look_at_handlers_item(void *ctx)
+static void look_at_handlers_item(void *ctx)
 {
-	return handler_answer != 1 || wq_work_flush(&other_work) < 0 || !count_get((int *)ctx);
+	CHECK_EQUAL(handler_answer, 1);
+	CHECK(wq_work_flush(&other_work) >= 0);
+	CHECK_EQUAL(count_get((int *)ctx), 1);
 }
 
 static void set_int(struct wq_work *work, void *ctx)
@@ -276,10 +264,11 @@ static void fork_handler_of_the_program_may_queue(void **state)
 {
 	int ran = 0;
 
+	skip_if_checker_hangs_children();
 	assert_int_equal(pthread_atfork(NULL, NULL, handler_in_child), 0);
 	wq_work_init(&other_work, set_int, &ran);
 	handler_wq = wq_alloc("handler", 0, 0);
-	run_child(look_at_handlers_item, &ran);
+	assert_int_equal(in_child(look_at_handlers_item, &ran), 0);
 	assert_int_equal(wq_destroy(handler_wq), 0);
 	handler_wq = NULL;
 	assert_int_equal(ran, 0);
