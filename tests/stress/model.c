@@ -67,6 +67,7 @@ void model_call_end(struct model_next *next, struct model_state *to, unsigned t)
 	to->phase[t] = 0;
 	to->note[t] = 0;
 	to->waits_for[t] = 0;
+	to->undone[t] = 0;
 }
 
 bool model_is_inhibited(const struct model_state *s)

@@ -65,7 +65,7 @@ void model_step_cancel_sync(struct model_next *next, const struct model_state *s
 	}
 }
 
-/* Runs of what is accepted after somebody has enabled it again are not waited for. */
+/* What is accepted after somebody has enabled it again is not waited for. */
 void model_step_disable(struct model_next *next, const struct model_state *s, unsigned t)
 {
 	const struct model_call *c = model_call_of(s, t);
@@ -84,10 +84,22 @@ void model_step_disable(struct model_next *next, const struct model_state *s, un
 		if (s->running && s->instance <= s->note[t])
 			break;
 		to = model_next_add(next, s);
-		if (s->depth)
+		if (!s->undone[t])
 			to->lingers = 0;
 		model_call_end(next, to, t);
 	}
+}
+
+static struct model_state *enable_once(struct model_next *next, const struct model_state *s)
+{
+	struct model_state *to = model_next_add(next, s);
+	unsigned t;
+
+	to->depth--;
+	for (t = 0; t < MODEL_THREADS; t++)
+		if (s->phase[t] && model_call_of(s, t)->kind == MODEL_DISABLE_SYNC)
+			to->undone[t] = 1;
+	return to;
 }
 
 /*
@@ -112,13 +124,11 @@ void model_step_enable(struct model_next *next, const struct model_state *s, uns
 	if (!s->depth)
 		return;
 	if (c->ret == 0 && (s->depth > 1 || s->raised)) {
-		to = model_next_add(next, s);
-		to->depth--;
+		to = enable_once(next, s);
 		model_call_end(next, to, t);
 	}
 	if (s->depth == 1 && (queues ? c->ret != 0 : c->ret == 1)) {
-		to = model_next_add(next, s);
-		to->depth--;
+		to = enable_once(next, s);
 		to->phase[t] = 1;
 		if (!queues)
 			model_call_end(next, to, t);

@@ -13,6 +13,7 @@ struct model_state {
 	/* Each thread: calls completed, step within the next one, what it noted. */
 	uint8_t done[MODEL_THREADS], phase[MODEL_THREADS], note[MODEL_THREADS];
 	uint8_t waits_for[MODEL_THREADS]; /* plug, drain: threads between look and claim */
+	uint8_t undone[MODEL_THREADS];	  /* disable_sync: somebody has enabled meanwhile */
 
 	uint8_t pending, running;	    /* the queue, or 0 */
 	uint8_t accepted, instance, starts; /* `instance`: the acceptance that runs */

@@ -244,6 +244,25 @@ static void a_cancel_may_linger_only_beside_the_queueing(void **state)
 	refused();
 }
 
+/* Enabled by somebody while it waits for the run: what is queued then is not its concern. */
+static void a_disable_sync_undone_meanwhile_leaves_later_claims_alone(void **state)
+{
+	h.hold = true;
+	say(0, MODEL_QUEUE, A, 1);
+	item_starts(A);
+	at_the_same_time();
+	say(1, MODEL_DISABLE_SYNC, 0, 0)->seen_ends = 1;
+	say(1, MODEL_BUSY, 0, MODEL_IS_PENDING | MODEL_IS_DISABLED)->seen_ends = 1;
+	say(2, MODEL_ENABLE_QUEUE, A, 1);
+	say(3, MODEL_CANCEL, 0, 1);
+	say(3, MODEL_DISABLE, 0, 0);
+	say(0, MODEL_LET_GO, 0, 0);
+	explained();
+	h.threads[2].nr = 1;
+	h.threads[2].calls[0].kind = MODEL_QUEUE; /* nobody enables: it comes before */
+	refused();
+}
+
 /* --- queues that refuse --- */
 
 static void a_plugged_queue_accepts_nothing_more(void **state)
@@ -429,6 +448,7 @@ int main(void)
 		test(queueing_during_a_cancel_sync_is_busy),
 		test(enable_does_not_end_a_cancel_sync),
 		test(a_cancel_may_linger_only_beside_the_queueing),
+		test(a_disable_sync_undone_meanwhile_leaves_later_claims_alone),
 		test(a_plugged_queue_accepts_nothing_more),
 		test(plug_waits_for_whom_it_let_pass),
 		test(a_draining_queue_takes_only_from_its_own_item),
