@@ -46,8 +46,8 @@ void check_failed(const char *file, int line, const char *what, long value)
 
 void skip_if_checker_hangs_children(void)
 {
-#if TEST_ASAN && (!defined(__clang__) || __clang_major__ < 17)
-	print_message("AddressSanitizer's allocator may stay locked in a child\n");
+#if (TEST_ASAN || TEST_TSAN) && (!defined(__clang__) || __clang_major__ < 17)
+	print_message("the sanitizer's allocator may stay locked in a child\n");
 	skip();
 #endif
 }

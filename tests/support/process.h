@@ -52,7 +52,7 @@ void check_failed(const char *file, int line, const char *what, long value)
 	__attribute__((noreturn));
 
 /*
- * For tests whose children use the library.  The allocator of AddressSanitizer, in GCC
+ * For tests whose children use the library.  The allocator of the sanitizers, in GCC
  * and in LLVM before 17, is not made whole in a child: where another thread of the
  * parent was in it, the child hangs.
  */
