@@ -35,8 +35,8 @@ extern "C" {
  *   @name NULL or empty, unknown flags, WQ_ORDERED or WQ_DEDICATED with
  *   WQ_PERCPU, WQ_POWER_EFFICIENT or with @max_active above 1, @max_active out of
  *   range; EOPNOTSUPP a flag that is not built yet; ENOMEM; EAGAIN the manager
- *   thread, or the one of a WQ_DEDICATED queue, could not be made.  Nothing has
- *   changed after a failure.
+ *   thread, or the one of a WQ_DEDICATED queue, could not be made; ESHUTDOWN
+ *   wq_shutdown() is ending the threads.  Nothing has changed after a failure.
  * Context: any thread or item; allocates, may sleep.
  * Safety: MT-Safe, AS-Unsafe.
  * Since: 0.1
@@ -253,8 +253,8 @@ WQ_API int wq_set_max_active(struct wq *wq, int n);
  * They can't be destroyed, drained, plugged or flushed (-EPERM): flushing a queue
  * that everyone shares deadlocks sooner or later.
  *
- * Return: the queue; NULL and errno: ENOMEM, EAGAIN as wq_alloc(); EOPNOTSUPP
- *   wq_system_bh().
+ * Return: the queue; NULL and errno: ENOMEM, EAGAIN as wq_alloc(); ESHUTDOWN it
+ *   was not there yet and wq_shutdown() is at work; EOPNOTSUPP wq_system_bh().
  * Context: any thread; the first call of each allocates, later ones do not.
  * Safety: MT-Safe; AS-Safe from the second call on.
  * Lifetime: until wq_shutdown(), or the process's end.
