@@ -29,6 +29,9 @@
 #define wqi_likely(x)	__builtin_expect(!!(x), 1)
 #define wqi_unlikely(x) __builtin_expect(!!(x), 0)
 
+/* A function off the usual way: to keep the registers of that for itself. */
+#define WQI_SLOW __attribute__((noinline, cold))
+
 #define WQI_CACHE_LINE	  64
 #define WQI_CACHE_ALIGNED __attribute__((aligned(WQI_CACHE_LINE)))
 

@@ -66,7 +66,7 @@ unsigned wq_work_busy(const struct wq_work *work)
  *
  * Returns the pwq to push to, or NULL if the item was cancelled meanwhile.
  */
-static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq)
+static WQI_SLOW struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq)
 {
 	uint64_t old = wqi_state(work), new;
 	struct wqi_pwq *running = NULL;
@@ -90,17 +90,16 @@ static struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq
 	return old & WQI_CANCEL ? NULL : pwq;
 }
 
-/*
- * A word that says neither "idle here" nor "pending here", seen by a claim: an
- * error, or 0 if it is from before a fork() and nothing else is the matter.
- */
+/* What keeps an item from being claimed, whatever the queue. */
 static int work_refusal(uint64_t state)
 {
 	if (!(state & WQI_INIT))
 		return -EINVAL;
 	if (state & WQI_DEPTH_MASK)
 		return -EBUSY;
-	return wqi_state_is_ours(state) ? -EBUSY : 0;
+	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK) && wqi_state_is_ours(state))
+		return -EBUSY;
+	return 0;
 }
 
 /*
@@ -128,8 +127,8 @@ static int work_find_running(struct wq_work *work, struct wqi_pool *last, bool r
  * The word of a claim that takes the item from @old, which is idle, to *@to.
  * Where it may run in another pool, that is settled after the claim (TRANSIT).
  */
-static int work_claimed_word(struct wq_work *work, uint64_t old, bool refused, struct wqi_pwq **to,
-			     uint64_t *word)
+static WQI_SLOW int work_claimed_word(struct wq_work *work, uint64_t old, bool refused,
+				      struct wqi_pwq **to, uint64_t *word)
 {
 	struct wqi_pool *last = NULL;
 	int ret = 0;
@@ -153,6 +152,50 @@ static int work_claimed_word(struct wq_work *work, uint64_t old, bool refused, s
 	return 0;
 }
 
+/* The same as work_claim(), for all cases. */
+static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
+				    struct wqi_pwq **to)
+{
+	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
+	struct wqi_pwq *target;
+	bool ours, refused;
+	int err;
+
+	do {
+		err = work_refusal(old);
+		if (err)
+			return err;
+		ours = wqi_state_is_ours(old);
+		target = pwq;
+		new = old;
+		if (old & WQI_PENDING && ours)
+			continue;
+		/* ORD-DRAIN (a) */
+		refused = wqi_load_seq_cst(&wq->refuse) && wqi_queue_refuses(wq);
+		wqi_pause_point("refuse read");
+		if (ours &&
+		    (!wqi_state_id(old) || wqi_state_id(old) == wqi_load_relaxed(&pwq->id))) {
+			if (refused)
+				return -ESHUTDOWN;
+			new = (old & ~WQI_ID_MASK) | WQI_PENDING | wqi_pwq_in_state(pwq);
+			continue;
+		}
+		if (!to)
+			return -EAGAIN;
+		err = work_claimed_word(work, old, refused, &target, &new);
+		if (err)
+			return err;
+	} while (!wqi_cas(&work->wq_state, &old, new));
+
+	if (new == old)
+		return 0;
+	if (new &WQI_TRANSIT)
+		target = work_settle_rcu(work, target);
+	if (to)
+		*to = target;
+	return 1;
+}
+
 /*
  * Claim the item for a queueing on @pwq.  ORD-PENDING (a): the claim, or for the
  * answer 0 a completed exchange of the word with itself, is a read-modify-write
@@ -172,46 +215,25 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 	uint64_t usual = wqi_fork.generation | WQI_INIT;
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 	uint64_t fresh = WQI_PENDING | wqi_pwq_in_state(pwq);
-	struct wqi_pwq *target;
-	bool ours, refused;
-	int err;
 
 	do {
-		ours = true;
-		if (wqi_unlikely((old ^ usual) & WQI_UNUSUAL)) {
-			err = work_refusal(old);
-			if (err)
-				return err;
-			ours = false;
-		}
-		target = pwq;
-		if (old & WQI_PENDING && ours) {
-			new = old;
+		if (wqi_unlikely((old ^ usual) & WQI_UNUSUAL))
+			return work_claim_slow(wq, work, pwq, to);
+		new = old;
+		if (old & WQI_PENDING)
 			continue;
-		}
 		/* ORD-DRAIN (a): read inside the section, after it began. */
-		refused = wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) && wqi_queue_refuses(wq);
+		if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) ||
+		    (wqi_state_id(old) && (old ^ fresh) & WQI_ID_MASK))
+			return work_claim_slow(wq, work, pwq, to);
 		wqi_pause_point("refuse read");
-		if (wqi_likely(ours && (wqi_state_id(old) == wqi_load_relaxed(&pwq->id) ||
-					!wqi_state_id(old)))) {
-			if (refused)
-				return -ESHUTDOWN;
-			new = (old & ~WQI_ID_MASK) | fresh;
-			continue;
-		}
-		if (!to)
-			return -EAGAIN;
-		err = work_claimed_word(work, old, refused, &target, &new);
-		if (err)
-			return err;
+		new = (old & ~WQI_ID_MASK) | fresh;
 	} while (wqi_unlikely(!wqi_cas(&work->wq_state, &old, new)));
 
-	if (new == old)
+	if (old & WQI_PENDING)
 		return 0;
-	if (wqi_unlikely((new &WQI_TRANSIT) != 0))
-		target = work_settle_rcu(work, target);
 	if (to)
-		*to = target;
+		*to = pwq;
 	return 1;
 }
 

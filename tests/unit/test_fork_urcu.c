@@ -238,10 +238,6 @@ static void fork_beside_liburcu_leaves_both_working(void **state)
 	unsigned i;
 
 	skip_if_checker_hangs_children();
-	if (TEST_TSAN) {
-		print_message("liburcu is not instrumented for ThreadSanitizer\n");
-		skip();
-	}
 	app.queues[0] = wq_alloc("a", 0, 0);
 	app.queues[1] = wq_alloc("b", WQ_PERCPU, 0);
 	for (i = 0; i < NR_ITEMS; i++) {
