@@ -114,9 +114,10 @@ static int manager_start_thread(struct wqi_worker *worker)
 		pthread_attr_setaffinity_np(&attr, sizeof(one), wqi_cpus.unbound.set);
 	}
 	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
-	if (err == EINVAL) {
+	if (err == EINVAL || (err == EAGAIN && wqi_config.stack_bytes)) {
 		/* The CPU has been taken from us, or the stack is too small for the
-		 * program's own data of threads: better a usual one than none. */
+		 * program's own data of threads, or larger than can be had: better a
+		 * usual one than none. */
 		pthread_attr_destroy(&attr);
 		pthread_attr_init(&attr);
 		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);

@@ -48,7 +48,7 @@ struct wq_config {
 	 * 0: never.  Kept, and without effect yet.
 	 */
 	unsigned cpu_intensive_us;
-	/** Stack of each worker in bytes; 0: the C library's default. */
+	/** Stack of each worker in bytes; 0, and where it can't be had: the C library's default. */
 	size_t stack_bytes;
 	/** Queues with WQ_POWER_EFFICIENT are unbound rather than per CPU. */
 	bool power_efficient;
