@@ -16,9 +16,11 @@ extern "C" {
  * wq_current_work - the item whose function the caller is in
  *
  * Return: the item, NULL outside one, and in a child that fork() made inside one.
- *   The function may have freed it: then only the address means something.  In a closure's function
- * (wq/closure.h) it is the library's own item. Context: any.  Never waits or allocates. Safety:
- * MT-Safe, AS-Safe. Since: 0.1
+ *   The function may have freed it: then only the address means something.  In a
+ *   closure's function (wq/closure.h) it is the library's own item.
+ * Context: any.  Never waits or allocates.
+ * Safety: MT-Safe, AS-Safe.
+ * Since: 0.1
  */
 WQ_API struct wq_work *wq_current_work(void);
 
