@@ -17,20 +17,22 @@ struct wqi_table {
 };
 
 struct wq {
-	unsigned flags;		  /* I */
-	uint32_t refuse;	  /* A, seq_cst: WQI_QUEUE_*; ORD-DRAIN */
-	struct wqi_table *table;  /* A, release: read inside a read-side section */
-	uint32_t first_id;	  /* I: the pwqs' numbers begin here */
-	unsigned nr_pwqs;	  /* I: one, or one a CPU */
-	struct wqi_pwq *pwqs;	  /* I */
-	bool system;		  /* I */
+	/* What producers and workers read. */
+	unsigned flags;		 /* I */
+	uint32_t refuse;	 /* A, seq_cst: WQI_QUEUE_*; ORD-DRAIN */
+	struct wqi_table *table; /* A, release: read inside a read-side section */
+	struct wqi_pwq *pwqs;	 /* I */
+	uint32_t first_id;	 /* I: the pwqs' numbers begin here */
+	unsigned nr_pwqs;	 /* I: one, or one a CPU */
+	unsigned limit;		 /* A, seq_cst; written under W: max_active, or 0 while frozen */
+	unsigned max_active;	 /* A, relaxed; written under W: as set */
+	uint32_t work_color;	 /* A, seq_cst: what new pwqs start with; written under W */
+	bool system;		 /* I */
+	bool dying;		 /* A, relaxed: being destroyed */
+
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
-	struct cds_list_head all; /* GR: wqi_queues */
-	bool dying;		  /* A, relaxed: being destroyed */
-	unsigned max_active;	  /* A, relaxed; written under W: as set */
-	unsigned limit;		  /* A, seq_cst; written under W: max_active, or 0 while frozen */
 	char *name;		  /* I */
-	uint32_t work_color;	  /* A, seq_cst: what new pwqs start with; written under W */
+	struct cds_list_head all; /* GR: wqi_queues */
 
 	struct wqi_lock mutex WQI_CACHE_ALIGNED; /* W */
 	uint64_t color_seq;   /* W: flushes begun; its low bits are the colour now in use */
