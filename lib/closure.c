@@ -228,8 +228,10 @@ void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn)
 	if (fn != run_call && fn != run_closure)
 		return;
 	closure = fn == run_closure ? run->closure : NULL;
-	run_free(run);
+	/* `destroy` may end the thread too: then we come here again. */
+	run->closure = NULL;
 	wq_closure_put(closure);
+	run_free(run);
 }
 
 int wq_call(struct wq *wq, wq_call_fn fn, void *ctx)

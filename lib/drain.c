@@ -169,7 +169,7 @@ int wq_destroy(struct wq *wq)
 
 	if (err || !wq)
 		return err;
-	wqi_store_relaxed(&wq->dying, true);
+	wqi_store_relaxed(&wq->ending, true);
 	drain_begin(wq);
 	wqi_queue_wait_idle(wq);
 	wqi_queue_unmake(wq);

@@ -16,14 +16,17 @@ bool wqi_limit_reached; /* A, relaxed: a hint */
 
 static unsigned limit_nr_threads; /* manager only: made and not joined, but dedicated ones */
 
-/* True: a worker of the pool is about to end.  @busy: even if it has items. */
-static bool limit_take_from_locked(struct wqi_pool *pool, bool busy)
+/*
+ * True: a worker of the pool is about to end.  @overdue: one that has items will do,
+ * and one that has been ending for long (in a destructor) does not count.
+ */
+static bool limit_take_from_locked(struct wqi_pool *pool, bool overdue, bool busy)
 {
 	struct wqi_worker *oldest;
 
-	if (pool->retiring)
+	if (pool->retiring && !overdue)
 		return true;
-	if (pool->nr_idle) {
+	if (pool->nr_idle && !pool->retiring) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
 		if (!wqi_xchg(&oldest->wake, 1)) {
 			oldest->retire = pool->retiring = true;
@@ -32,7 +35,7 @@ static bool limit_take_from_locked(struct wqi_pool *pool, bool busy)
 		}
 	}
 	/* One that was asked before may be in an item that never ends: on to the next. */
-	if (!busy || !pool->nr_running || pool->give_up)
+	if (!busy || pool->nr_workers == pool->nr_idle || pool->give_up)
 		return false;
 	pool->give_up = true;
 	return true;
@@ -46,16 +49,16 @@ static bool limit_take_from_locked(struct wqi_pool *pool, bool busy)
 void wqi_limit_take_from_others(struct wqi_pool *needy)
 {
 	uint64_t now = wqi_now_ns();
-	bool busy = now - needy->needy_ns >= LIMIT_LOOK_NS, found = false;
+	bool overdue = now - needy->needy_ns >= LIMIT_LOOK_NS, found = false;
 	struct wqi_pool *pool;
 	int pass;
 
-	for (pass = 0; !found && pass <= busy; pass++) {
+	for (pass = 0; !found && pass <= overdue; pass++) {
 		for (pool = wqi_manager_pools; pool && !found; pool = pool->managed_next) {
 			if (pool == needy || pool->dedicated)
 				continue;
 			wqi_pool_lock(pool);
-			found = limit_take_from_locked(pool, pass);
+			found = limit_take_from_locked(pool, overdue, pass);
 			wqi_pool_unlock(pool);
 		}
 	}
@@ -110,6 +113,7 @@ bool wqi_limit_grant_locked(struct wqi_pool *pool)
 		return true;
 	if (!limit_is_reached() && (!first || first == pool)) {
 		pool->needy_ns = 0;
+		pool->give_up = false; /* asked for when it had others */
 		return true;
 	}
 	if (!must)

@@ -303,6 +303,8 @@ static void manager_look_at(struct wqi_pool *pool)
 		wqi_manager_pools = pool;
 	}
 	manager_join(pool);
+	if (awaited)
+		pool->retry_ns = 0; /* of the pool's former life */
 	if (!pool->retry_ns)
 		manager_create(pool);
 	if (!pool->watch_ns && !pool->dedicated)

@@ -144,6 +144,8 @@ static int queue_connect_locked(struct wq *wq)
 		pool = wq->own;
 	if (pool)
 		wqi_pwq_prepare(wq->pwqs, wq, wq->first_id, pool);
+	wq->counted = !wq->system;
+	wqi_runtime.nr_queues += wq->counted;
 	queue_list_locked(wq);
 	return 0;
 }
@@ -179,8 +181,6 @@ struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
 	if (!err) {
 		wqi_lock(&wqi_runtime.lock);
 		err = wqi_queue_make_locked(&wq, name, flags, max_active, false);
-		if (!err)
-			wqi_runtime.nr_queues++;
 		wqi_unlock(&wqi_runtime.lock);
 	}
 	if (err)
@@ -192,6 +192,7 @@ void wqi_queue_unmake(struct wq *wq)
 {
 	unsigned i;
 
+	wqi_store_relaxed(&wq->dying, true);
 	for (i = 0; i < wq->nr_pwqs; i++)
 		wqi_ids_set(wq->first_id + i, NULL);
 	/* Items keep the numbers: whoever is looking one up finishes first. */
@@ -201,8 +202,7 @@ void wqi_queue_unmake(struct wq *wq)
 	wqi_lock(&wqi_runtime.lock);
 	queue_unlist_locked(wq);
 	wqi_ids_free(wq->first_id, wq->nr_pwqs);
-	if (!wq->system)
-		wqi_runtime.nr_queues--;
+	wqi_runtime.nr_queues -= wq->counted;
 	if (wq->own)
 		wqi_pool_spare_dedicated(wq->own);
 	if (wq->refuse & WQI_QUEUE_PLUGGED)
@@ -268,7 +268,7 @@ bool wq_congested(struct wq *wq)
 	return congested;
 }
 
-/* Whoever was destroying it is not there, and nobody else may name it. */
+/* Whoever was destroying it is not there, and nobody can name it any more. */
 static void queue_bury_locked(struct wq *wq)
 {
 	unsigned i;
@@ -279,6 +279,8 @@ static void queue_bury_locked(struct wq *wq)
 	wqi_ids_free(wq->first_id, wq->nr_pwqs);
 	if (wq->own)
 		wqi_pool_spare_dedicated(wq->own);
+	if (!wq->dying && wq->refuse & WQI_QUEUE_PLUGGED)
+		wqi_sub(&wqi_queues_plugged, 1);
 	queue_free(wq);
 }
 
@@ -301,7 +303,9 @@ void wqi_queues_reset(void)
 		wqi_store_relaxed(&wq->limit, wqi_freeze_limit(wq));
 		wq->refuse &= wq->system ? 0 : WQI_QUEUE_PLUGGED;
 		wqi_queues_plugged += wq->refuse && !wq->dying;
-		wqi_runtime.nr_queues += !wq->system && !wq->dying;
+		/* Who was destroying it is not there; its items may be, in the child. */
+		wq->counted = !wq->system && !wq->ending;
+		wqi_runtime.nr_queues += wq->counted;
 		wq->nr_drainers = 0;
 		wq->work_color = 0;
 		wq->color_seq = wq->done_seq = 0;
@@ -317,4 +321,10 @@ void wqi_queues_reset(void)
 		if (wq->dying)
 			queue_bury_locked(wq);
 	}
+}
+
+void wqi_queues_bury_locked(void)
+{
+	while (wqi_queues.next != &wqi_queues)
+		queue_bury_locked(wqi_queue_of_link(wqi_queues.next));
 }

@@ -28,7 +28,9 @@ struct wq {
 	unsigned max_active;	 /* A, relaxed; written under W: as set */
 	uint32_t work_color;	 /* A, seq_cst: what new pwqs start with; written under W */
 	bool system;		 /* I */
-	bool dying;		 /* A, relaxed: being destroyed */
+	bool counted;		 /* G: one of wqi_runtime.nr_queues */
+	bool ending;		 /* A, relaxed: wq_destroy() runs it out */
+	bool dying;		 /* A, relaxed: ... or has, and nobody can name it */
 
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
 	char *name;		  /* I */
@@ -86,6 +88,12 @@ unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES]);
 
 /* In the child of a fork(), under G: queues become empty, and stay. */
 void wqi_queues_reset(void);
+
+/*
+ * Free what is still listed: queues that other threads of the parent were about to
+ * destroy when it forked.  Under G, with no thread left that could use them.
+ */
+void wqi_queues_bury_locked(void);
 
 /*
  * The pwq for an item queued on @cpu, ready for producers.  Inside a read-side

@@ -32,6 +32,7 @@ static bool runtime_membarrier(int command)
 	return ok;
 }
 
+/* Registered at the start, so it fails only where a filter has forbidden it since. */
 void wqi_runtime_fence(void)
 {
 	runtime_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
@@ -99,15 +100,19 @@ static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
 	wqi_system_queues_each(wqi_queue_wait_idle);
 	wqi_lock(&wqi_runtime.lock);
 	if (wqi_runtime.nr_queues) {
-		wqi_runtime.stopping = false;
 		err = -EBUSY;
 	} else {
 		wqi_runtime.stopped = true;
 		*nr = wqi_system_queues_take_locked(taken);
 	}
 	wqi_unlock(&wqi_runtime.lock);
-	if (err)
-		wqi_system_queues_each(runtime_unplug);
+	if (!err)
+		return 0;
+	wqi_system_queues_each(runtime_unplug);
+	/* Only now may another thread try. */
+	wqi_lock(&wqi_runtime.lock);
+	wqi_runtime.stopping = false;
+	wqi_unlock(&wqi_runtime.lock);
 	return err;
 }
 
@@ -152,6 +157,7 @@ int wq_shutdown(void)
 		runtime_end_threads();
 
 	wqi_lock(&wqi_runtime.lock);
+	wqi_queues_bury_locked();
 	wqi_pools_free();
 	wqi_ids_free_all();
 	wqi_closures_free();

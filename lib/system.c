@@ -79,8 +79,7 @@ unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES])
 	for (i = 0; i < SYSTEM_NR; i++) {
 		if (!system_queues[i])
 			continue;
-		taken[nr] = system_queues[i];
-		wqi_store_relaxed(&taken[nr++]->dying, true);
+		taken[nr++] = system_queues[i];
 		wqi_store_release(&system_queues[i], (struct wq *)NULL);
 	}
 	return nr;

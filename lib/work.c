@@ -162,6 +162,7 @@ static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct 
 	int err;
 
 	do {
+	again:
 		err = work_refusal(old);
 		if (err)
 			return err;
@@ -183,6 +184,11 @@ static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct 
 		if (!to)
 			return -EAGAIN;
 		err = work_claimed_word(work, old, refused, &target, &new);
+		if (err && wqi_state(work) != old) {
+			/* It ran when the word was read, and does not any more: it was queued. */
+			old = wqi_state(work);
+			goto again;
+		}
 		if (err)
 			return err;
 	} while (!wqi_cas(&work->wq_state, &old, new));
