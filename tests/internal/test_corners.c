@@ -273,6 +273,59 @@ static void fork_handler_of_the_program_may_queue(void **state)
 	assert_int_equal(ran, 0);
 }
 
+struct fork_in_item {
+	struct wq_work work;
+	struct wq *wq;
+	struct probe probe;
+	int status;
+};
+
+static void queue_in_child(void *ctx)
+{
+	struct fork_in_item *item = ctx;
+
+	probe_runs(item->wq, &item->probe);
+}
+
+static void fork_when_dying(struct wq_work *work, void *ctx)
+{
+	struct fork_in_item *item = ctx;
+	struct wq_work other = WQ_WORK_INIT(nop, NULL);
+
+	latch_post(&item->probe.started);
+	latch_wait(&item->probe.open, 1);
+	item->status = in_child(queue_in_child, item);
+	/* As one of the queue's own it may queue here too. */
+	if (wq_queue(item->wq, &other) != 1 || wq_work_cancel_sync(&other) != 1)
+		item->status = -1;
+}
+
+static void *destroy_main(void *arg)
+{
+	return (void *)(intptr_t)wq_destroy(arg);
+}
+
+static void item_of_a_dying_queue_uses_it_in_a_child_too(void **state)
+{
+	struct fork_in_item item = {.wq = wq_alloc("dying", WQ_ORDERED, 0)};
+	struct wq_work stranger = WQ_WORK_INIT(nop, NULL);
+	pthread_t thread;
+	void *ret;
+
+	skip_if_checker_hangs_children();
+	probe_init(&item.probe);
+	wq_work_init(&item.work, fork_when_dying, &item);
+	assert_int_equal(wq_queue(item.wq, &item.work), 1);
+	latch_wait(&item.probe.started, 1);
+	assert_int_equal(pthread_create(&thread, NULL, destroy_main, item.wq), 0);
+	while (wq_queue(item.wq, &stranger) != -ESHUTDOWN)
+		wq_work_cancel_sync(&stranger);
+	latch_post(&item.probe.open);
+	pthread_join(thread, &ret);
+	assert_int_equal((intptr_t)ret, 0);
+	assert_int_equal(item.status, 0);
+}
+
 /* --- the limit of threads --- */
 
 static void limit_threads(unsigned nr)
@@ -284,14 +337,14 @@ static void limit_threads(unsigned nr)
 }
 
 /* One worker for two pools, one of which always has something to do. */
-static void pool_at_the_limit_gets_its_turn(void **state)
+static void take_turns_at_the_limit(unsigned flags)
 {
 	struct again again = {.ran = 0};
 	struct probe probe;
 	struct wq *other;
 
 	limit_threads(1);
-	again.wq = wq_alloc("always", WQ_ORDERED, 0);
+	again.wq = wq_alloc("always", flags, 0);
 	other = wq_alloc("other", WQ_PERCPU, 0);
 	wq_work_init(&again.work, again_fn, &again);
 	assert_int_equal(wq_queue(again.wq, &again.work), 1);
@@ -307,6 +360,53 @@ static void pool_at_the_limit_gets_its_turn(void **state)
 	wq_work_cancel_sync(&again.work);
 	assert_int_equal(wq_destroy(again.wq), 0);
 	assert_int_equal(wq_destroy(other), 0);
+}
+
+static void pool_at_the_limit_gets_its_turn(void **state)
+{
+	take_turns_at_the_limit(WQ_ORDERED);
+}
+
+/* Whose worker never counts as running where others could see it. */
+static void pool_at_the_limit_gets_its_turn_beside_an_intensive_one(void **state)
+{
+	take_turns_at_the_limit(WQ_CPU_INTENSIVE);
+}
+
+static struct probe *ending_waits_for;
+
+static void ending_thread_waits(void *arg)
+{
+	latch_wait(&ending_waits_for->ended, 1);
+}
+
+/* The thread that was to make room waits for the very item that needs a thread. */
+static void thread_that_ends_slowly_does_not_hold_up_the_limit(void **state)
+{
+	struct wq *slow, *idle, *needy;
+	struct wq_work work = WQ_WORK_INIT(set_key, &work);
+	struct probe probe, wanted;
+
+	limit_threads(2);
+	assert_int_equal(pthread_key_create(&ending_key, ending_thread_waits), 0);
+	slow = wq_alloc("slow", WQ_PERCPU, 0);
+	idle = wq_alloc("idle", 0, 0);
+	needy = wq_alloc("needy", WQ_HIGHPRI, 0);
+	probe_init(&probe);
+	probe_init(&wanted);
+	ending_waits_for = &wanted;
+	assert_int_equal(wq_queue(idle, &probe.work), 1);
+	assert_int_equal(wq_flush(idle), 0);
+	assert_int_equal(wq_queue(slow, &work), 1);
+	assert_int_equal(wq_flush(slow), 0);
+	assert_int_equal(wq_queue(needy, &wanted.work), 1);
+	assert_int_equal(wq_flush(needy), 0);
+	assert_int_equal(wanted.runs, 1);
+	assert_int_equal(wq_destroy(slow), 0);
+	assert_int_equal(wq_destroy(idle), 0);
+	assert_int_equal(wq_destroy(needy), 0);
+	assert_int_equal(wq_shutdown(), 0);
+	pthread_key_delete(ending_key);
 }
 
 /*
@@ -375,7 +475,11 @@ int main(void)
 					  end),
 		cmocka_unit_test_teardown(shutdown_may_be_a_childs_first_call, end),
 		cmocka_unit_test_teardown(fork_handler_of_the_program_may_queue, end),
+		cmocka_unit_test_teardown(item_of_a_dying_queue_uses_it_in_a_child_too, end),
 		cmocka_unit_test_teardown(pool_at_the_limit_gets_its_turn, end),
+		cmocka_unit_test_teardown(pool_at_the_limit_gets_its_turn_beside_an_intensive_one,
+					  end),
+		cmocka_unit_test_teardown(thread_that_ends_slowly_does_not_hold_up_the_limit, end),
 		cmocka_unit_test_teardown(pool_at_the_limit_hears_of_later_items, end),
 		cmocka_unit_test_teardown(failed_start_leaves_the_settings_open, end),
 	};

@@ -93,6 +93,23 @@ static void run_on_each_cpu_without_memory_answers_enomem(void **state)
 	assert_int_equal(ran, wqi_cpus.nr_usable);
 }
 
+static void end_thread(void *ctx)
+{
+	count_up((unsigned long *)ctx);
+	pthread_exit(NULL);
+}
+
+static void closure_and_its_end_may_both_end_the_thread(void **state)
+{
+	unsigned long ended = 0;
+	struct wq_closure *closure = wq_closure_new(end_thread, &ended, end_thread);
+
+	assert_int_equal(wq_enqueue(wq, closure), 1);
+	wq_closure_put(closure);
+	assert_int_equal(wq_drain(wq), 0);
+	assert_int_equal(ended, 2);
+}
+
 /* --- threads --- */
 
 static void dedicated_queue_without_its_thread_is_not_made(void **state)
@@ -250,6 +267,7 @@ int main(void)
 		cmocka_unit_test(calls_cost_no_allocation_once_warm),
 		cmocka_unit_test(call_without_memory_answers_enomem),
 		cmocka_unit_test(run_on_each_cpu_without_memory_answers_enomem),
+		cmocka_unit_test(closure_and_its_end_may_both_end_the_thread),
 		cmocka_unit_test(dedicated_queue_without_its_thread_is_not_made),
 		cmocka_unit_test(dedicated_thread_is_replaced_when_one_can_be_made),
 		cmocka_unit_test(worker_desc_lasts_until_the_function_returns),
