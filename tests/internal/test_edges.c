@@ -99,14 +99,20 @@ static void end_thread(void *ctx)
 	pthread_exit(NULL);
 }
 
+/* The last reference is the run's: the gate keeps it from ending before ours is gone. */
 static void closure_and_its_end_may_both_end_the_thread(void **state)
 {
+	struct wq *ordered = wq_alloc("ordered", WQ_ORDERED, 0);
 	unsigned long ended = 0;
 	struct wq_closure *closure = wq_closure_new(end_thread, &ended, end_thread);
+	struct probe gate;
 
-	assert_int_equal(wq_enqueue(wq, closure), 1);
+	probe_init_gate(&gate);
+	assert_int_equal(wq_queue(ordered, &gate.work), 1);
+	assert_int_equal(wq_enqueue(ordered, closure), 1);
 	wq_closure_put(closure);
-	assert_int_equal(wq_drain(wq), 0);
+	latch_post(&gate.open);
+	assert_int_equal(wq_destroy(ordered), 0);
 	assert_int_equal(ended, 2);
 }
 
