@@ -307,12 +307,13 @@ static void *destroy_main(void *arg)
 
 static void item_of_a_dying_queue_uses_it_in_a_child_too(void **state)
 {
-	struct fork_in_item item = {.wq = wq_alloc("dying", WQ_ORDERED, 0)};
 	struct wq_work stranger = WQ_WORK_INIT(nop, NULL);
+	struct fork_in_item item;
 	pthread_t thread;
 	void *ret;
 
 	skip_if_checker_hangs_children();
+	item.wq = wq_alloc("dying", WQ_ORDERED, 0);
 	probe_init(&item.probe);
 	wq_work_init(&item.work, fork_when_dying, &item);
 	assert_int_equal(wq_queue(item.wq, &item.work), 1);
