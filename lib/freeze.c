@@ -57,11 +57,6 @@ int wq_thaw_all(void)
 	return freeze_set(false);
 }
 
-void wqi_freeze_end(void)
-{
-	freeze_set(false);
-}
-
 static unsigned freeze_nr_active(struct wq *wq)
 {
 	unsigned i, nr = 0;

@@ -8,7 +8,4 @@ struct wq;
 /* How many items of @wq may be active now: max_active, or 0.  Under G or W. */
 unsigned wqi_freeze_limit(const struct wq *wq);
 
-/* wq_thaw_all(), whatever the state. */
-void wqi_freeze_end(void);
-
 #endif /* WQI_FREEZE_H */

@@ -12,7 +12,6 @@
 #include "config.h"
 #include "cpu.h"
 #include "fork.h"
-#include "freeze.h"
 #include "ids.h"
 #include "manager.h"
 #include "pool.h"
@@ -95,7 +94,7 @@ static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
 {
 	int err = 0;
 
-	wqi_freeze_end();
+	wq_thaw_all();
 	wqi_system_queues_each(runtime_plug);
 	wqi_system_queues_each(wqi_queue_wait_idle);
 	wqi_lock(&wqi_runtime.lock);

@@ -247,8 +247,7 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
  * An item that queues itself can't start before its function returns: its worker
  * keeps it until then, and puts it on the worklist when it takes the pool's lock
  * anyway.  No section: the run keeps queue, pwq and pool, and a plug waits for
- * `requeueing`.  Not where order counts:
- * what is queued until then would pass it.
+ * `requeueing`.  Not where order counts: what is queued until then would pass it.
  */
 static int work_requeue(struct wqi_worker *self, struct wq_work *work)
 {

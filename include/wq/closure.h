@@ -34,7 +34,7 @@ typedef void (*wq_call_fn)(void *ctx);
  * @fn:  function; not NULL
  * @ctx: handed to @fn; must stay valid until @fn is done with it
  *
- * Return: 1 accepted; -ENOMEM; -ESHUTDOWN as wq_queue(); -EINVAL NULL.  Unless
+ * Return: 1 accepted; -ENOMEM; -ESHUTDOWN, -EAGAIN as wq_queue(); -EINVAL NULL.  Unless
  *   the answer is 1, @fn will not be called and nothing has changed.
  * Context: any thread or item.  Never waits; may allocate.
  * Safety: MT-Safe, AS-Unsafe.
@@ -97,7 +97,7 @@ WQ_API void wq_closure_put(struct wq_closure *closure);
  * Each call is one run, also while earlier ones wait or run.  The run holds a
  * reference of its own until its function has returned.
  *
- * Return: 1 accepted; -ENOMEM; -ESHUTDOWN as wq_queue(); -EINVAL NULL.  Unless
+ * Return: 1 accepted; -ENOMEM; -ESHUTDOWN, -EAGAIN as wq_queue(); -EINVAL NULL.  Unless
  *   the answer is 1, nothing has changed.
  * Context: any thread or item.  Never waits; may allocate.
  * Safety: MT-Safe, AS-Unsafe.

@@ -121,7 +121,8 @@ WQ_API int wq_queue_node(struct wq *wq, struct wq_work *work, int node);
  * @work: item
  *
  * Return: 1 enabled, and a run follows; 0 still disabled by other calls, and not
- *   queued; -ESHUTDOWN or -EBUSY enabled, but not queued, as wq_queue() says;
+ *   queued; -ESHUTDOWN, -EBUSY, -EAGAIN or -ENOMEM enabled, but not queued, as
+ *   wq_queue() says;
  *   -EINVAL it was not disabled, NULL or not initialised: nothing has changed.
  * Context, Safety, Ordering, Lifetime: as wq_queue().
  * Since: 0.1
@@ -133,7 +134,7 @@ WQ_API int wq_enable_and_queue(struct wq *wq, struct wq_work *work);
  * @work: item, initialised
  *
  * Return: as wq_queue(wq_system(), @work); -ENOMEM or -EAGAIN where the system
- *   queue could not be made.
+ *   queue could not be made, -ESHUTDOWN as wq_system().
  * Context: as wq_queue(), but the first call in a process may allocate.
  * Safety, Ordering, Lifetime: as wq_queue().
  * Since: 0.1
@@ -214,7 +215,7 @@ WQ_API bool wq_congested(struct wq *wq);
  * Source: Linux work_on_cpu(), schedule_on_each_cpu().
  *
  * Return: 0; -EINVAL @fn NULL or @cpu out of range; -ENODEV this process may not
- *   use @cpu; -ENOMEM; -EAGAIN as wq_alloc(); -EDEADLK called from an item that
+ *   use @cpu; -ENOMEM, -EAGAIN, -ESHUTDOWN as wq_system(); -EDEADLK called from an item that
  *   has to end first (of that queue, with max_active set to 1).  Unless the answer
  *   is 0, @fn has not been called; on each CPU, not on all.
  * Context: any thread or item; sleeps.  The second allocates.
