@@ -16,6 +16,7 @@
 #include "item.h"
 #include "lock.h"
 #include "mem.h"
+#include "worker.h"
 
 #include <wq/wq.h>
 
@@ -195,6 +196,15 @@ static struct closure_run *run_of(struct wq_work *work)
 	return caa_container_of(work, struct closure_run, work);
 }
 
+/* For wq_cpu_hogs(): all closures share the item's function. */
+static void run_name(wq_call_fn fn)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	if (wqi_likely(self))
+		wqi_store_relaxed(&self->call_fn, (const void *)(uintptr_t)fn);
+}
+
 /*
  * The run is freed after its function: earlier, a call from inside could get the
  * same memory, and would be taken for this very item, which can't run twice at
@@ -204,6 +214,7 @@ static void run_call(struct wq_work *work, void *ctx)
 {
 	struct closure_run *run = run_of(work);
 
+	run_name(run->fn);
 	run->fn(ctx);
 	run_free(run);
 }
@@ -213,6 +224,7 @@ static void run_closure(struct wq_work *work, void *ctx)
 	struct closure_run *run = run_of(work);
 	struct wq_closure *closure = run->closure;
 
+	run_name(closure->fn);
 	closure->fn(ctx);
 	/* `destroy` may end the thread: then this reference has been given back. */
 	run->closure = NULL;
@@ -232,6 +244,11 @@ void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn)
 	run->closure = NULL;
 	wq_closure_put(closure);
 	run_free(run);
+}
+
+bool wqi_closure_is_run(wq_work_fn fn)
+{
+	return fn == run_call || fn == run_closure;
 }
 
 int wq_call(struct wq *wq, wq_call_fn fn, void *ctx)

@@ -11,6 +11,9 @@
  */
 void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn);
 
+/* Is it the function of the items that closures are run by? */
+bool wqi_closure_is_run(wq_work_fn fn);
+
 /* Free what no thread keeps for itself, and what the calling one does.  Under G. */
 void wqi_closures_free(void);
 

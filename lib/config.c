@@ -15,6 +15,7 @@
 
 #include "cpu.h"
 #include "fork.h"
+#include "quota.h"
 #include "runtime.h"
 
 #include <wq/runtime.h>
@@ -136,10 +137,12 @@ void wqi_config_load(void)
 	if (text)
 		config_complain("WQ_TOPOLOGY", text, "not built yet");
 	config_load_cpus();
+	wqi_cpus_set_level(wqi_quota_cpus(""));
 	pthread_setcancelstate(cancel, NULL);
 	wqi_config.max_threads = config.max_threads;
 	wqi_store_relaxed(&wqi_config.idle_timeout_ns, config.idle_timeout_ms * CONFIG_NS_PER_MS);
 	wqi_store_relaxed(&wqi_config.spin_max_ns, config.spin_max_us * CONFIG_NS_PER_US);
+	wqi_config.cpu_intensive_ns = (uint64_t)config.cpu_intensive_us * CONFIG_NS_PER_US;
 	wqi_config.stack_bytes = config.stack_bytes;
 	wqi_config.power_efficient = config.power_efficient;
 	wqi_config.block_sigprof = config.block_sigprof;

@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 struct wqi_config {
-	unsigned max_threads;	  /* G, before the threads start: 0 no limit */
-	uint64_t idle_timeout_ns; /* A, relaxed */
-	uint32_t spin_max_ns;	  /* A, relaxed */
-	size_t stack_bytes;	  /* G, before the threads start: 0 the C library's */
-	bool power_efficient;	  /* G */
-	bool block_sigprof;	  /* G */
+	unsigned max_threads;	   /* G, before the threads start: 0 no limit */
+	uint64_t idle_timeout_ns;  /* A, relaxed */
+	uint32_t spin_max_ns;	   /* A, relaxed */
+	uint64_t cpu_intensive_ns; /* I once started: 0 never */
+	size_t stack_bytes;	   /* G, before the threads start: 0 the C library's */
+	bool power_efficient;	   /* G */
+	bool block_sigprof;	   /* G */
 };
 
 extern struct wqi_config wqi_config;

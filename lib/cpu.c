@@ -116,6 +116,21 @@ int wqi_cpu_of_node(unsigned node)
 	return (int)node_cpu[node] - 1;
 }
 
+/* CPUs that the kernel's scheduler, or its tick, leaves alone. */
+static void cpus_read_alone(void)
+{
+	static const char *const files[] = {"/sys/devices/system/cpu/isolated",
+					    "/sys/devices/system/cpu/nohz_full"};
+	char line[NODE_LIST_BYTES];
+	wqi_cpu_mask cpus;
+	unsigned i;
+
+	memset(&wqi_cpus.alone, 0, sizeof(wqi_cpus.alone));
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (cpu_read_line(files[i], line, sizeof(line)) && wqi_cpulist_parse(line, &cpus))
+			CPU_OR_S(sizeof(cpus), wqi_cpus.alone.set, wqi_cpus.alone.set, cpus.set);
+}
+
 void wqi_cpus_read(void)
 {
 	size_t bytes = sizeof(wqi_cpus.mask);
@@ -140,7 +155,13 @@ void wqi_cpus_read(void)
 	wqi_cpus.nr_usable = wqi_cpus.nr_unbound = (unsigned)CPU_COUNT_S(bytes, mask);
 	wqi_cpus.unbound = wqi_cpus.mask;
 	cpus_read_nodes();
+	cpus_read_alone();
 	errno = saved;
+}
+
+void wqi_cpus_set_level(unsigned quota)
+{
+	wqi_cpus.level = quota && quota < wqi_cpus.nr_unbound ? quota : wqi_cpus.nr_unbound;
 }
 
 int wqi_cpus_limit_unbound(const char *list)

@@ -22,8 +22,10 @@ struct wqi_cpus {
 	unsigned nr;	      /* I: one more than the highest CPU number that can exist; 0 unread */
 	unsigned nr_usable;   /* I */
 	unsigned nr_unbound;  /* I */
+	unsigned level;	      /* I: unbound items at once: nr_unbound, or what the quota allows */
 	wqi_cpu_mask mask;    /* I: CPUs that the process may use, as read at the start */
 	wqi_cpu_mask unbound; /* I: those of them that are for unbound items */
+	wqi_cpu_mask alone;   /* I: isolated ones: only for what is queued there by name */
 };
 
 extern struct wqi_cpus wqi_cpus;
@@ -33,6 +35,9 @@ void wqi_cpus_read(void);
 
 /* Leave unbound items the usable ones of @list, as in "0-3,8".  0, or -EINVAL: none. */
 int wqi_cpus_limit_unbound(const char *list);
+
+/* Unbound items at once: a CPU each, but no more than @quota, unless that is 0. */
+void wqi_cpus_set_level(unsigned quota);
 
 /*
  * Read a list of CPUs.  False: it is not one, or names one that is WQ_MAX_CPUS or
@@ -46,6 +51,11 @@ int wqi_cpu_of_node(unsigned node);
 static inline bool wqi_cpu_is_usable(unsigned cpu)
 {
 	return cpu < wqi_cpus.nr && CPU_ISSET_S(cpu, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+}
+
+static inline bool wqi_cpu_is_alone(unsigned cpu)
+{
+	return cpu < WQ_MAX_CPUS && CPU_ISSET_S(cpu, sizeof(wqi_cpus.alone), wqi_cpus.alone.set);
 }
 
 /*

@@ -41,7 +41,7 @@ int wq_set_worker_desc(const char *fmt, ...)
 		return -EINVAL;
 	wqi_pool_lock(self->pool);
 	memcpy(self->desc, desc, sizeof(desc));
-	self->described = true;
+	self->described = self->marked = true;
 	wqi_pool_unlock(self->pool);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "block.h"
 #include "fork.h"
 #include "queue.h"
 #include "rcu.h"
@@ -75,6 +76,17 @@ static void drain_end(struct wq *wq)
 	wqi_unlock(&wq->mutex);
 }
 
+static void drain_wait_requeueing_in(const struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+
+	for (worker = wqi_load_acquire(&pool->workers); worker; worker = worker->all_next)
+		while (worker != wqi_worker_self && wqi_load_acquire(&worker->requeueing)) {
+			wqi_pause_point("plug waits");
+			sched_yield();
+		}
+}
+
 /*
  * An item that queues itself does so in no section.  ORD-PLUG (b): refuse is set, then
  * all threads of the process pass a barrier, then `requeueing` is read: who has not
@@ -82,17 +94,12 @@ static void drain_end(struct wq *wq)
  */
 static void drain_wait_requeueing(struct wq *wq)
 {
-	struct wqi_pool *pool = wqi_load_acquire(&wq->pwqs->pool);
-	struct wqi_worker *worker;
-
 	if (wq->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
 		return;
 	wqi_runtime_fence();
-	for (worker = wqi_load_acquire(&pool->workers); worker; worker = worker->all_next)
-		while (worker != wqi_worker_self && wqi_load_acquire(&worker->requeueing)) {
-			wqi_pause_point("plug waits");
-			sched_yield();
-		}
+	drain_wait_requeueing_in(wqi_load_acquire(&wq->pwqs->pool));
+	if (wq->rescuer)
+		drain_wait_requeueing_in(wq->rescuer);
 }
 
 int wqi_queue_plug(struct wq *wq)
@@ -127,14 +134,14 @@ int wqi_queue_unplug(struct wq *wq)
 }
 
 /* What owners may not do to the queues that all share, nor an item to its own. */
-static int drain_check(const struct wq *wq, bool waits)
+static int drain_check(struct wq *wq, bool waits)
 {
 	if (!wq)
 		return -EINVAL;
 	if (wq->system)
 		return -EPERM;
 	wqi_fork_enter(false);
-	return waits && wqi_worker_serves(wq) ? -EDEADLK : 0;
+	return waits ? wqi_worker_may_wait(wq) : 0;
 }
 
 int wq_plug(struct wq *wq)

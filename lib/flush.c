@@ -11,6 +11,7 @@
 
 #include <errno.h>
 
+#include "block.h"
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
@@ -85,13 +86,6 @@ static bool flush_attach_running_locked(struct wqi_pool *pool, struct wqi_waiter
 	return worker != NULL;
 }
 
-/* A wait for an item that can start only after the caller has returned. */
-static bool flush_is_behind_self(const struct wqi_pwq *pwq)
-{
-	return wqi_load_relaxed(&wqi_pwq_wq(pwq)->max_active) == 1 &&
-	       wqi_worker_serves(wqi_pwq_wq(pwq)) && pwq == wqi_worker_self->current_pwq;
-}
-
 /*
  * An item that is claimed and not pushed yet is marked and waited for like one on
  * a list: with the lock held nobody else ends its claim.
@@ -112,7 +106,7 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 		return -EINPROGRESS;
 	if (!(state & WQI_PENDING) || state & WQI_TRANSIT)
 		return flush_attach_running_locked(pool, waiter);
-	if (flush_is_behind_self(pwq) && !(state & WQI_CANCEL))
+	if (wqi_worker_is_in_the_way(pwq) && !(state & WQI_CANCEL))
 		return -EDEADLK;
 	wqi_state_change(work, 0, WQI_LINKED);
 	cds_list_add_tail(&waiter->node, &pool->waiters);
@@ -122,8 +116,10 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool **in)
 {
 	unsigned token = wqi_rcu_read_lock();
+	char name[WQI_REPORT_NAME];
 	struct wqi_pool *pool;
 	struct wqi_pwq *pwq;
+	bool report = false;
 	int ret;
 
 	do {
@@ -144,8 +140,12 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 		ret = flush_attach_locked(pool, pwq, waiter, settled);
 		wqi_pool_unlock(pool);
 		*in = pool;
+		if (ret == 1)
+			report = wqi_worker_note_reclaim(wqi_pwq_wq(pwq), name);
 	} while (ret == -EAGAIN);
 	wqi_rcu_read_unlock(token);
+	if (report)
+		wqi_worker_report_reclaim(name);
 	return ret;
 }
 
@@ -323,13 +323,16 @@ void wqi_queue_flush(struct wq *wq)
 
 int wq_flush(struct wq *wq)
 {
+	int err;
+
 	if (!wq)
 		return -EINVAL;
 	wqi_fork_enter(false);
 	if (wq->system)
 		return -EPERM;
-	if (wqi_worker_serves(wq))
-		return -EDEADLK;
+	err = wqi_worker_may_wait(wq);
+	if (err)
+		return err;
 	/* Our caller may have been answered 0 because of a claim on its way. */
 	wqi_rcu_synchronize();
 	wqi_queue_flush(wq);

@@ -5,13 +5,17 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "charge.h"
 #include "closure.h"
 #include "item.h"
 #include "manager.h"
+#include "monitor.h"
 #include "pool.h"
 #include "queue.h"
+#include "rescuer.h"
 #include "rcu.h"
 #include "runtime.h"
+#include "sentinel.h"
 #include "worker.h"
 
 struct wqi_fork wqi_fork;
@@ -49,6 +53,10 @@ static void fork_reset_locked(void)
 {
 	wqi_rcu_reset();
 	wqi_manager_reset();
+	wqi_monitor_reset();
+	wqi_sentinels_reset();
+	wqi_hogs_reset();
+	wqi_store_relaxed(&wqi_rescuers_out, 0u);
 	wqi_pools_reset();
 	wqi_queues_reset();
 	wqi_runtime.started = false;

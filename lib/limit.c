@@ -28,9 +28,8 @@ static bool limit_take_from_locked(struct wqi_pool *pool, bool overdue, bool bus
 		return true;
 	if (pool->nr_idle && !pool->retiring) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
-		if (!wqi_xchg(&oldest->wake, 1)) {
-			oldest->retire = pool->retiring = true;
-			wqi_futex_wake(&oldest->wake, 1);
+		if (wqi_load_seq_cst(&oldest->wake) != 1) {
+			wqi_pool_retire_locked(pool, oldest);
 			return true;
 		}
 	}
@@ -116,10 +115,12 @@ bool wqi_limit_grant_locked(struct wqi_pool *pool)
 		pool->give_up = false; /* asked for when it had others */
 		return true;
 	}
-	if (!must)
+	if (!must) {
 		pool->needy_ns = 0;
-	else if (!pool->needy_ns)
+	} else if (!pool->needy_ns) {
 		pool->needy_ns = wqi_now_ns();
+		pool->nr_limit_waits++;
+	}
 	return false;
 }
 

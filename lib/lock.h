@@ -33,6 +33,18 @@ extern __thread char wqi_lock_self;
 void wqi_lock_slow(struct wqi_lock *lock);
 void wqi_unlock_slow(struct wqi_lock *lock);
 
+static inline bool wqi_try_lock(struct wqi_lock *lock)
+{
+	uint32_t free_word = 0;
+
+	if (!wqi_cas(&lock->word, &free_word, 1))
+		return false;
+#ifdef WQI_TESTING
+	wqi_store_relaxed(&lock->owner, (const void *)&wqi_lock_self);
+#endif
+	return true;
+}
+
 static inline void wqi_lock(struct wqi_lock *lock)
 {
 	uint32_t free_word = 0;

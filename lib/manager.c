@@ -9,62 +9,78 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "cpu.h"
 #include "limit.h"
 #include "mem.h"
+#include "monitor.h"
+#include "reap.h"
 #include "runtime.h"
-#include "watch.h"
+#include "sentinel.h"
+#include "service.h"
 #include "worker.h"
 
 /* After a thread could not be made, the next attempt waits this long. */
 #define CREATE_COOL_DOWN_NS 100000000u
 
-/* A thread that ends is asked for so often, and again after a while. */
-#define JOIN_TRIES  100
-#define JOIN_MIN_NS 1000000u
-#define JOIN_MAX_NS 100000000u
-
 struct wqi_pool *wqi_manager_pools; /* manager only */
 
-static struct wqi_pool *manager_requests; /* A, seq_cst: pushed by anyone, by request_next */
-static uint32_t manager_event;		  /* A, seq_cst: futex word, changed by every request */
-static pthread_t manager_thread;	  /* G */
-static bool manager_stopping;		  /* A, release/acquire */
+static struct wqi_requests manager_requests;
+static pthread_t manager_thread; /* G */
+static bool manager_stopping;	 /* A, release/acquire */
+static uint32_t manager_busy;	 /* A, seq_cst: it makes a thread, which may take long */
 
-static void manager_poke(void)
+static struct wqi_pool *manager_pool_of(struct wqi_request *request)
 {
-	wqi_add(&manager_event, 1);
-	wqi_futex_wake(&manager_event, 1);
+	return caa_container_of(request, struct wqi_pool, to_manager);
 }
 
-/* ORD-REQUEST (a): requested is set before the request is pushed. */
+void wqi_manager_poke(void)
+{
+	wqi_requests_poke(&manager_requests);
+}
+
+/*
+ * ORD-BUSY (a): the request is pushed, then `busy` is read.  While a thread is being
+ * made, the monitor is to see whether the pool can wait for that (rescuer.h).
+ */
 void wqi_manager_request(struct wqi_pool *pool)
 {
-	struct wqi_pool *top;
-
-	if (wqi_xchg(&pool->requested, 1))
-		return;
-	top = wqi_load_relaxed(&manager_requests);
-	do
-		pool->request_next = top;
-	while (!wqi_cas(&manager_requests, &top, pool));
-	manager_poke();
+	wqi_request_make(&manager_requests, &pool->to_manager);
+	if (wqi_unlikely(wqi_load_seq_cst(&manager_busy)))
+		wqi_monitor_request(pool);
 }
 
-/* The kernel's rule: one idle in reserve while others are busy or items wait. */
+static void manager_end_busy(void)
+{
+	wqi_xchg(&manager_busy, 0);
+}
+
+/* ORD-BUSY (b): `busy` is set, then the requests that wait are read. */
+static void manager_begin_busy(void)
+{
+	struct wqi_request *request;
+
+	wqi_xchg(&manager_busy, 1);
+	for (request = wqi_load_seq_cst(&manager_requests.top); request;
+	     request = wqi_load_relaxed(&request->next))
+		wqi_monitor_request(manager_pool_of(request));
+}
+
+/* Some idle in reserve while others are busy or items wait. */
 static bool pool_needs_worker_locked(struct wqi_pool *pool)
 {
-	if (pool->nr_idle || pool->nr_creating || pool->closing)
+	if (pool->nr_creating || pool->closing)
 		return false;
+	if (pool->nr_idle)
+		return !pool->sole && wqi_pool_has_work_locked(pool) &&
+		       2 * pool->nr_idle < wqi_pool_reserve_locked(pool);
 	if (pool->dedicated)
 		return !pool->nr_workers && wqi_load_acquire(&pool->name);
+	if (pool->sole)
+		return !pool->nr_workers && wqi_pool_has_work_locked(pool);
 	return pool->nr_workers || wqi_pool_has_work_locked(pool);
 }
 
@@ -73,32 +89,32 @@ static bool pool_has_workers_locked(const struct wqi_pool *pool)
 	return pool->nr_workers || pool->nr_creating || pool->dead;
 }
 
-static struct wqi_worker *manager_get_record_locked(struct wqi_pool *pool)
+/* No lock held: to get memory may take long, where it is scarce. */
+static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker = pool->spare;
+	struct wqi_worker *worker = wqi_zalloc(sizeof(*worker));
 
-	if (worker) {
-		pool->spare = worker->spare_next;
-		return worker;
-	}
-	worker = wqi_zalloc(sizeof(*worker));
 	if (!worker)
 		return NULL;
 	worker->pool = pool;
-	worker->id = pool->next_worker_id++;
 	CDS_INIT_LIST_HEAD(&worker->scheduled);
 	CDS_INIT_LIST_HEAD(&worker->waiters);
+	wqi_pool_lock(pool);
+	worker->id = pool->next_worker_id++;
 	worker->all_next = pool->workers;
 	wqi_store_release(&pool->workers, worker);
+	wqi_pool_unlock(pool);
 	return worker;
 }
 
 static int manager_start_thread(struct wqi_worker *worker)
 {
 	int cpu = worker->pool->cpu, err;
+	char name[16];
 	pthread_attr_t attr;
 	wqi_cpu_mask one;
 
+	wqi_pause_point("worker is made");
 	if (wqi_fault_now(WQI_FAULT_THREAD))
 		return EAGAIN;
 	err = pthread_attr_init(&attr);
@@ -123,13 +139,88 @@ static int manager_start_thread(struct wqi_worker *worker)
 		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
 	}
 	pthread_attr_destroy(&attr);
+	/* wq_alloc() waits for those: who looks then shall find them by their name. */
+	if (!err && worker->pool->dedicated) {
+		wqi_worker_name(worker, name);
+		pthread_setname_np(worker->thread, name);
+	}
 	return err;
+}
+
+static void manager_watch_if_waiting_locked(struct wqi_pool *pool)
+{
+	wqi_pool_splice_locked(pool);
+	if (wqi_pool_has_work_locked(pool) && !pool->watched && !pool->sole)
+		wqi_pool_call_watch_locked(pool);
+}
+
+/*
+ * Nothing came of it: another thread is not tried for a while, and then only if
+ * items wait; who comes later asks anew.  Meanwhile they may have to be rescued.
+ */
+static void manager_failed_locked(struct wqi_pool *pool, struct wqi_worker *worker)
+{
+	uint64_t not_before = wqi_now_ns() + CREATE_COOL_DOWN_NS;
+
+	wqi_store_relaxed(&pool->not_before_ns, not_before);
+	pool->nr_creating--;
+	wqi_count(&pool->nr_create_failed, 1);
+	if (worker) {
+		worker->spare_next = pool->spare;
+		pool->spare = worker;
+	}
+	manager_watch_if_waiting_locked(pool);
+	if (wqi_pool_has_work_locked(pool) || pool->dedicated)
+		pool->retry_ns = not_before;
+	else
+		wqi_pool_hand_over_locked(pool);
+}
+
+/* Make one thread; the lock is dropped meanwhile.  Is it on its way? */
+static bool manager_create_one_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker = pool->spare;
+	int err;
+
+	if (worker)
+		pool->spare = worker->spare_next;
+	pool->nr_creating++;
+	/* Without anybody else its items may have to be rescued. */
+	if (!pool->nr_running)
+		manager_watch_if_waiting_locked(pool);
+	wqi_pool_unlock(pool);
+	manager_begin_busy();
+	if (!worker)
+		worker = manager_new_record(pool);
+	err = worker ? manager_start_thread(worker) : ENOMEM;
+	manager_end_busy();
+	wqi_pool_lock(pool);
+	if (err) {
+		manager_failed_locked(pool, worker);
+		return false;
+	}
+	wqi_store_relaxed(&pool->not_before_ns, UINT64_C(0));
+	wqi_limit_count(pool, 1);
+	wqi_sentinels_forgive();
+	return true;
+}
+
+/* Where workers block one after the other, to make them one by one would take a round each. */
+static unsigned manager_batch_locked(const struct wqi_pool *pool)
+{
+	unsigned want = wqi_pool_reserve_locked(pool), nr = 1;
+	struct cds_list_head *link = pool->worklist.next;
+
+	if (pool->sole)
+		return 1;
+	for (; nr + pool->nr_idle < want && link != &pool->worklist; nr++)
+		link = link->next;
+	return nr;
 }
 
 static void manager_create(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker;
-	int err;
+	unsigned nr;
 
 	wqi_pool_lock(pool);
 	wqi_pool_splice_locked(pool);
@@ -141,127 +232,21 @@ static void manager_create(struct wqi_pool *pool)
 		pool->needy_ns = 0;
 		return;
 	}
-	if (!wqi_limit_grant_locked(pool)) {
-		/* Not while it has nobody and gets somebody soon; else producers must ask. */
-		if (!pool->needy_ns)
-			wqi_pool_hand_over_locked(pool);
-		wqi_pool_unlock(pool);
-		if (pool->needy_ns)
-			wqi_limit_take_from_others(pool);
-		return;
-	}
-	worker = manager_get_record_locked(pool);
-	pool->nr_creating++;
-	wqi_pool_unlock(pool);
-
-	err = worker ? manager_start_thread(worker) : ENOMEM;
-	if (!err) {
-		wqi_limit_count(pool, 1);
-		return;
-	}
-	pool->retry_ns = wqi_now_ns() + CREATE_COOL_DOWN_NS;
-	wqi_pool_lock(pool);
-	pool->nr_creating--;
-	wqi_count(&pool->nr_create_failed, 1);
-	if (worker) {
-		worker->spare_next = pool->spare;
-		pool->spare = worker;
-	}
-	wqi_pool_unlock(pool);
-}
-
-/*
- * A thread that ends runs destructors of the program's, which may take their time,
- * or wait for items: nobody must wait for them but those who close the pool.
- */
-static bool manager_try_join(pthread_t thread)
-{
-	int i;
-
-	for (i = 0; i < JOIN_TRIES; i++) {
-		if (pthread_tryjoin_np(thread, NULL) != EBUSY)
-			return true;
-		sched_yield();
-	}
-	return false;
-}
-
-static void manager_unlist_dead_locked(struct wqi_pool *pool, struct wqi_worker *worker)
-{
-	struct wqi_worker **at = &pool->dead;
-
-	while (*at != worker)
-		at = &(*at)->spare_next;
-	*at = worker->spare_next;
-}
-
-static void manager_append_dead_locked(struct wqi_pool *pool, struct wqi_worker *worker)
-{
-	struct wqi_worker **at = &pool->dead;
-
-	while (*at)
-		at = &(*at)->spare_next;
-	worker->spare_next = NULL;
-	*at = worker;
-}
-
-static void manager_join(struct wqi_pool *pool)
-{
-	struct wqi_worker *worker, *first = NULL;
-	bool joined;
-
-	pool->join_ns = 0;
-	wqi_pool_lock(pool);
-	while ((worker = pool->dead) && worker != first) {
-		wqi_pool_unlock(pool);
-		joined = manager_try_join(worker->thread);
-		wqi_pool_lock(pool);
-		manager_unlist_dead_locked(pool, worker);
-		if (joined) {
-			wqi_limit_release(pool);
-			worker->spare_next = pool->spare;
-			pool->spare = worker;
-			pool->retiring = false;
-			pool->join_wait_ns = 0;
-		} else {
-			manager_append_dead_locked(pool, worker);
-			first = first ? first : worker;
+	for (nr = manager_batch_locked(pool); nr; nr--) {
+		if (!wqi_limit_grant_locked(pool)) {
+			/* Not while it has nobody and gets somebody soon; else producers must ask.
+			 */
+			if (!pool->needy_ns)
+				wqi_pool_hand_over_locked(pool);
+			manager_watch_if_waiting_locked(pool);
+			break;
 		}
-	}
-	if (pool->dead) {
-		pool->join_wait_ns = pool->join_wait_ns ? 2 * pool->join_wait_ns : JOIN_MIN_NS;
-		if (pool->join_wait_ns > JOIN_MAX_NS)
-			pool->join_wait_ns = JOIN_MAX_NS;
-		pool->join_ns = wqi_now_ns() + pool->join_wait_ns;
+		if (!manager_create_one_locked(pool))
+			break;
 	}
 	wqi_pool_unlock(pool);
-}
-
-/* End the worker that is idle longest, if its time is up.  When to look again. */
-static uint64_t manager_retire(struct wqi_pool *pool, uint64_t now)
-{
-	struct wqi_worker *oldest;
-	uint64_t at = UINT64_MAX;
-
-	wqi_pool_lock(pool);
-	pool->retire_timed = false;
-	if (wqi_too_many_workers_locked(pool) && !pool->retiring) {
-		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
-		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_config.idle_timeout_ns);
-		if (wqi_load_relaxed(&oldest->wake)) {
-			at = UINT64_MAX; /* about to run; asks again when it is idle */
-		} else if (now < at) {
-			pool->retire_timed = true;
-		} else {
-			oldest->retire = true;
-			pool->retiring = true;
-			if (!wqi_xchg(&oldest->wake, 1))
-				wqi_futex_wake(&oldest->wake, 1);
-			at = UINT64_MAX; /* its end is a request */
-		}
-	}
-	wqi_pool_unlock(pool);
-	return at;
+	if (nr && pool->needy_ns)
+		wqi_limit_take_from_others(pool);
 }
 
 static void manager_forget(struct wqi_pool *pool)
@@ -272,7 +257,7 @@ static void manager_forget(struct wqi_pool *pool)
 		at = &(*at)->managed_next;
 	*at = pool->managed_next;
 	pool->managed = false;
-	pool->needy_ns = pool->retry_ns = pool->watch_ns = pool->join_ns = 0;
+	pool->needy_ns = pool->retry_ns = pool->join_ns = 0;
 }
 
 /* Somebody waits for the pool's first worker to be made, or its last to be gone. */
@@ -292,6 +277,18 @@ static void manager_settle(struct wqi_pool *pool)
 	wqi_futex_post(&pool->settled);
 }
 
+/* It is too early to try again; items that wait may have to be rescued. */
+static void manager_postpone(struct wqi_pool *pool)
+{
+	wqi_pool_lock(pool);
+	manager_watch_if_waiting_locked(pool);
+	if (wqi_pool_has_work_locked(pool) || pool->dedicated)
+		pool->retry_ns = wqi_load_relaxed(&pool->not_before_ns);
+	else
+		wqi_pool_hand_over_locked(pool);
+	wqi_pool_unlock(pool);
+}
+
 /* Who waits said before what for: `awaited` is read first, or the answer would be to nothing. */
 static void manager_look_at(struct wqi_pool *pool)
 {
@@ -302,30 +299,36 @@ static void manager_look_at(struct wqi_pool *pool)
 		pool->managed_next = wqi_manager_pools;
 		wqi_manager_pools = pool;
 	}
-	manager_join(pool);
-	if (awaited)
+	wqi_reap_dead(pool);
+	if (awaited) {
 		pool->retry_ns = 0; /* of the pool's former life */
-	if (!pool->retry_ns)
+		wqi_store_relaxed(&pool->not_before_ns, UINT64_C(0));
+	}
+	if (wqi_now_ns() < wqi_load_relaxed(&pool->not_before_ns))
+		manager_postpone(pool);
+	else if (!pool->retry_ns)
 		manager_create(pool);
-	if (!pool->watch_ns && !pool->dedicated)
-		pool->watch_ns = wqi_watch_begin(pool, wqi_now_ns());
 	if (awaited)
 		manager_settle(pool);
 }
 
-/*
- * ORD-REQUEST (b): requested is cleared before the pool is looked at, so that a
- * request that comes during the look is pushed again.
- */
 static void manager_serve_requests(void)
 {
-	struct wqi_pool *pool = wqi_xchg(&manager_requests, NULL), *next;
+	struct wqi_request *request = wqi_requests_take(&manager_requests), *at, *next;
+	struct wqi_pool *pool;
 
-	for (; pool; pool = next) {
-		next = pool->request_next;
-		wqi_xchg(&pool->requested, 0);
-		manager_look_at(pool);
+	/* All but the first wait until a thread for that has been made. */
+	for (at = request; at && (next = wqi_load_relaxed(&at->next)); at = next)
+		wqi_monitor_request(manager_pool_of(next));
+	for (; request; request = next) {
+		next = wqi_request_take(request);
+		manager_look_at(manager_pool_of(request));
 	}
+	if (!wqi_sentinels_ask())
+		return;
+	for (pool = wqi_manager_pools; pool; pool = pool->managed_next)
+		if (wqi_load_relaxed(&pool->asked) && wqi_xchg(&pool->asked, false))
+			manager_look_at(pool);
 }
 
 /* What is due by time.  Returns when the next thing is. */
@@ -347,15 +350,20 @@ static uint64_t manager_serve_times(void)
 		}
 		if (pool->join_ns && pool->join_ns < next)
 			next = pool->join_ns;
-		if (pool->watch_ns && now >= pool->watch_ns)
-			pool->watch_ns = wqi_watch_look(pool, now);
-		if (pool->watch_ns && pool->watch_ns < next)
-			next = pool->watch_ns;
-		at = manager_retire(pool, now);
+		at = wqi_reap_idle(pool, now);
 		if (at < next)
 			next = at;
 	}
 	return next;
+}
+
+static void manager_make_sentinels(void)
+{
+	if (!wqi_sentinels_are_wanted())
+		return;
+	manager_begin_busy();
+	wqi_sentinels_make();
+	manager_end_busy();
 }
 
 static void *manager_main(void *arg)
@@ -364,18 +372,17 @@ static void *manager_main(void *arg)
 	uint32_t event;
 
 	(void)arg;
-	prctl(PR_SET_NAME, "wq/manager");
-	/* The process's nice value is its main thread's; workers inherit ours. */
-	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, (id_t)getpid()));
+	wqi_service_begin("wq/manager");
 	for (;;) {
-		event = wqi_load_seq_cst(&manager_event);
+		event = wqi_load_seq_cst(&manager_requests.event);
+		manager_make_sentinels();
 		manager_serve_requests();
 		if (wqi_load_acquire(&manager_stopping))
 			return NULL;
 		next = manager_serve_times();
 		now = wqi_now_ns();
 		if (next > now)
-			wqi_futex_wait(&manager_event, event,
+			wqi_futex_wait(&manager_requests.event, event,
 				       next == UINT64_MAX ? WQI_NO_TIMEOUT : next - now);
 	}
 }
@@ -417,52 +424,23 @@ void wqi_manager_close(struct wqi_pool *pool)
 void wqi_manager_stop(void)
 {
 	wqi_store_release(&manager_stopping, true);
-	manager_poke();
+	wqi_manager_poke();
 	pthread_join(manager_thread, NULL);
 	wqi_manager_reset();
 }
 
 void wqi_manager_reset(void)
 {
-	wqi_store_relaxed(&manager_requests, (struct wqi_pool *)NULL);
-	wqi_store_relaxed(&manager_event, 0u);
+	wqi_requests_reset(&manager_requests);
+	wqi_store_relaxed(&manager_busy, 0u);
 	wqi_store_relaxed(&manager_stopping, false);
 	wqi_manager_pools = NULL;
 	wqi_limit_reset();
 }
 
-/*
- * Normal policy and the process's CPUs, whatever the calling thread has; all
- * signals blocked that workers block, for they inherit its mask.
- */
 int wqi_manager_start(void)
 {
-	sigset_t block, before;
-	pthread_attr_t attr;
-	struct sched_param param = {.sched_priority = 0};
-	int err;
-
 	wqi_assert_held(&wqi_runtime.lock);
 
-	if (wqi_fault_now(WQI_FAULT_THREAD))
-		return -EAGAIN;
-	if (pthread_attr_init(&attr))
-		return -EAGAIN;
-	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
-	pthread_attr_setschedparam(&attr, &param);
-	pthread_attr_setaffinity_np(&attr, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
-	wqi_runtime_worker_signals(&block);
-	pthread_sigmask(SIG_SETMASK, &block, &before);
-	wqi_runtime.start_mask = before;
-	wqi_runtime.start_nice = getpriority(PRIO_PROCESS, (id_t)getpid());
-	err = pthread_create(&manager_thread, &attr, manager_main, NULL);
-	if (err == EPERM) {
-		/* An idle policy can't be left without privilege: then all share it. */
-		pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED);
-		err = pthread_create(&manager_thread, &attr, manager_main, NULL);
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return err ? -EAGAIN : 0;
+	return wqi_service_start(&manager_thread, -1, manager_main, NULL) ? -EAGAIN : 0;
 }

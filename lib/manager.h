@@ -17,6 +17,9 @@ int wqi_manager_start(void);
  */
 void wqi_manager_request(struct wqi_pool *pool);
 
+/* Have the manager look up: a sentinel, or a worker for one, is wanted.  AS-safe. */
+void wqi_manager_poke(void);
+
 /*
  * Have the manager make the first worker of a dedicated pool, and wait for its
  * answer: 0, or -EAGAIN.  Under G.

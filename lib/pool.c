@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the pools' lists and the rules about whom to wake.  Runs nothing and makes
+ * Owns the pools and their lists.  Wakes nobody (kick.c), runs nothing and makes
  * no threads.
  */
 #include "pool.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "cpu.h"
 #include "flush.h"
@@ -13,6 +14,7 @@
 #include "mem.h"
 #include "pwq.h"
 #include "runtime.h"
+#include "rescuer.h"
 #include "ids.h"
 #include "worker.h"
 
@@ -22,13 +24,13 @@
 #define POOL_LAZY_MIN_NS 250u
 #define POOL_LAZY_MAX_NS 10000u
 
-static struct wqi_pool *pool_percpu;  /* I: two a CPU, normal and high */
+static struct wqi_pool *pool_percpu;  /* I: WQI_NR_PERCPU a CPU */
 static struct wqi_pool *pool_unbound; /* G: by unbound_next */
 static unsigned pool_unbound_nr;      /* G */
 
 static size_t pool_percpu_bytes(void)
 {
-	return 2ul * wqi_cpus.nr * sizeof(*pool_percpu);
+	return (size_t)WQI_NR_PERCPU * wqi_cpus.nr * sizeof(*pool_percpu);
 }
 
 int wqi_pools_init(void)
@@ -38,9 +40,9 @@ int wqi_pools_init(void)
 	return pool_percpu ? 0 : -ENOMEM;
 }
 
-struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high)
+struct wqi_pool *wqi_pool_percpu(unsigned cpu, enum wqi_percpu kind)
 {
-	return &pool_percpu[2 * cpu + high];
+	return &pool_percpu[WQI_NR_PERCPU * cpu + kind];
 }
 
 /* Linked by a release store: see fork.h. */
@@ -50,6 +52,19 @@ static void pool_list_locked(struct wqi_pool *pool)
 
 	pool->unbound_next = pool_unbound;
 	wqi_store_release(&pool_unbound, pool);
+}
+
+static bool pool_make_runners(struct wqi_pool *pool)
+{
+	pool->nr_runners = pool->level + WQI_FEW_RUNNERS;
+	pool->runners = wqi_zalloc(pool->nr_runners * sizeof(struct wqi_worker *));
+	return pool->runners;
+}
+
+static void pool_free_runners(struct wqi_pool *pool)
+{
+	if (pool->runners != pool->few)
+		wqi_free(pool->runners, pool->nr_runners * sizeof(struct wqi_worker *));
 }
 
 /* One pod, all usable CPUs: nice is the only attribute that tells pools apart. */
@@ -64,7 +79,11 @@ struct wqi_pool *wqi_pool_unbound(int nice)
 	if (!pool)
 		return NULL;
 	pool->id = pool_unbound_nr++;
-	pool->level = wqi_cpus.nr_unbound;
+	pool->level = wqi_cpus.level;
+	if (!pool_make_runners(pool)) {
+		wqi_free(pool, sizeof(*pool));
+		return NULL;
+	}
 	pool->cpu = -1;
 	pool->nice = nice;
 	pool_list_locked(pool);
@@ -75,7 +94,7 @@ struct wqi_pool *wqi_pool_unbound(int nice)
  * Pools of dedicated queues are used again and not freed: flushers look at the
  * pool once more after their item has ended.
  */
-int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name)
+int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name, struct wq *rescues)
 {
 	struct wqi_pool *pool;
 
@@ -88,10 +107,11 @@ int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name)
 			return -ENOMEM;
 		pool->level = 1;
 		pool->cpu = -1;
-		pool->dedicated = true;
+		pool->dedicated = pool->sole = true;
 		pool_list_locked(pool);
 	}
 	pool->nice = nice;
+	wqi_store_release(&pool->rescues, rescues);
 	wqi_store_release(&pool->name, name);
 	wqi_pool_lock(pool);
 	pool->closing = false;
@@ -106,8 +126,20 @@ int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name)
 	return 0;
 }
 
+void wqi_pools_restart_rescuers(void)
+{
+	struct wqi_pool *pool;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		if (pool->rescues)
+			wqi_manager_request(pool);
+}
+
 void wqi_pool_spare_dedicated(struct wqi_pool *pool)
 {
+	wqi_store_release(&pool->rescues, (struct wq *)NULL);
 	wqi_store_release(&pool->name, (const char *)NULL);
 }
 
@@ -119,8 +151,7 @@ void wqi_pool_close_locked(struct wqi_pool *pool)
 
 	pool->closing = true;
 	cds_list_for_each_entry(worker, &pool->idle, idle_node)
-		if (!wqi_xchg(&worker->wake, 1))
-			wqi_futex_wake(&worker->wake, 1);
+		wqi_pool_wake(worker);
 }
 
 void wqi_pools_each(void (*fn)(struct wqi_pool *pool))
@@ -131,7 +162,7 @@ void wqi_pools_each(void (*fn)(struct wqi_pool *pool))
 	for (pool = pool_unbound; pool; pool = pool->unbound_next)
 		if (wqi_load_acquire(&pool->workers))
 			fn(pool);
-	for (i = 0; pool_percpu && i < 2 * wqi_cpus.nr; i++)
+	for (i = 0; pool_percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++)
 		if (wqi_load_acquire(&pool_percpu[i].workers))
 			fn(&pool_percpu[i]);
 }
@@ -158,9 +189,10 @@ void wqi_pools_free(void)
 	for (; pool; pool = next) {
 		next = pool->unbound_next;
 		pool_free_workers(pool);
+		pool_free_runners(pool);
 		wqi_free(pool, sizeof(*pool));
 	}
-	for (i = 0; percpu && i < 2 * wqi_cpus.nr; i++)
+	for (i = 0; percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++)
 		pool_free_workers(&percpu[i]);
 	if (percpu)
 		wqi_free(percpu, pool_percpu_bytes());
@@ -177,14 +209,22 @@ static void pool_reset(struct wqi_pool *pool)
 		.nice = pool->nice,
 		.name = pool->name,
 		.dedicated = pool->dedicated,
+		.bh = pool->bh,
+		.sole = pool->sole,
+		.rescues = pool->rescues,
 		.unbound_next = pool->unbound_next,
+		.runners = pool->runners == pool->few ? NULL : pool->runners,
+		.nr_runners = pool->nr_runners,
 		.workers = workers,
 	};
 
 	was.next_worker_id = pool->next_worker_id;
 	*pool = was;
+	if (pool->runners)
+		memset(pool->runners, 0, pool->nr_runners * sizeof(struct wqi_worker *));
 	for (worker = workers; worker; worker = worker->all_next) {
 		wqi_worker_reset(worker);
+		worker->pool = pool; /* a rescuer may have been out */
 		worker->spare_next = pool->spare;
 		pool->spare = worker;
 	}
@@ -198,9 +238,9 @@ void wqi_pools_reset(void)
 	for (pool = pool_unbound; pool; pool = pool->unbound_next)
 		pool_reset(pool);
 	/* Untouched ones are zero, and remain untouched. */
-	for (i = 0; pool_percpu && i < 2 * wqi_cpus.nr; i++) {
+	for (i = 0; pool_percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++) {
 		pool = &pool_percpu[i];
-		if (pool->ready || pool->inbox.top || pool->kick || pool->requested ||
+		if (pool->ready || pool->inbox.top || pool->kick || pool->to_manager.made ||
 		    pool->lock.word)
 			pool_reset(pool);
 	}
@@ -213,23 +253,43 @@ static void pool_ready_locked(struct wqi_pool *pool)
 	CDS_INIT_LIST_HEAD(&pool->ready_list);
 	CDS_INIT_LIST_HEAD(&pool->worklist);
 	CDS_INIT_LIST_HEAD(&pool->idle);
+	for (index = 0; index < WQI_RESERVES; index++)
+		CDS_INIT_LIST_HEAD(&pool->idle_on[index]);
 	CDS_INIT_LIST_HEAD(&pool->waiters);
 	if (!pool->level) {
 		index = (size_t)(pool - pool_percpu);
-		pool->cpu = (int)(index / 2);
-		pool->nice = index & 1 ? -20 : 0;
+		pool->cpu = (int)(index / WQI_NR_PERCPU);
+		pool->nice = index % WQI_NR_PERCPU == WQI_PERCPU_NORMAL ? 0 : -20;
+		pool->bh = pool->sole = index % WQI_NR_PERCPU == WQI_PERCPU_BH;
 		pool->level = 1;
+	}
+	if (!pool->runners) {
+		pool->runners = pool->few;
+		pool->nr_runners = WQI_FEW_RUNNERS;
 	}
 	pool->ready = true;
 }
 
 __thread volatile unsigned wqi_pool_locks_held;
 
+/* Who waits for a pool's lock is not blocked in its item. */
+static WQI_SLOW void pool_wait_lock(struct wqi_pool *pool)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	if (self)
+		wqi_store_relaxed(&self->in_lock, true);
+	wqi_lock(&pool->lock);
+	if (self)
+		wqi_store_relaxed(&self->in_lock, false);
+}
+
 void wqi_pool_lock(struct wqi_pool *pool)
 {
 	wqi_yield_point();
 	wqi_pool_locks_held++;
-	wqi_lock(&pool->lock);
+	if (wqi_unlikely(!wqi_try_lock(&pool->lock)))
+		pool_wait_lock(pool);
 	if (wqi_unlikely(!pool->ready))
 		pool_ready_locked(pool);
 }
@@ -291,90 +351,6 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 	return nr;
 }
 
-void wqi_pool_kick_slow(struct wqi_pool *pool)
-{
-	uintptr_t kick = wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
-	struct wqi_worker *worker;
-
-	wqi_yield_point();
-	if (kick == WQI_KICK_NOBODY)
-		return;
-	if (kick == WQI_KICK_MANAGER) {
-		wqi_manager_request(pool);
-		return;
-	}
-	worker = (struct wqi_worker *)kick;
-	if (!wqi_xchg(&worker->wake, 1))
-		wqi_futex_wake(&worker->wake, 1);
-}
-
-void wqi_pool_wake_one_locked(struct wqi_pool *pool)
-{
-	struct wqi_worker *worker;
-	bool on_its_way = false;
-
-	wqi_assert_held(&pool->lock);
-
-	cds_list_for_each_entry(worker, &pool->idle, idle_node) {
-		if (!wqi_xchg(&worker->wake, 1)) {
-			wqi_futex_wake(&worker->wake, 1);
-			return;
-		}
-		on_its_way = on_its_way || !worker->retire;
-	}
-	if (!on_its_way)
-		wqi_manager_request(pool);
-}
-
-static uintptr_t pool_next_to_kick_locked(struct wqi_pool *pool)
-{
-	struct wqi_worker *worker;
-
-	cds_list_for_each_entry(worker, &pool->idle, idle_node)
-		if (!wqi_load_relaxed(&worker->wake))
-			return (uintptr_t)worker;
-	return WQI_KICK_MANAGER;
-}
-
-void wqi_pool_call_watch_locked(struct wqi_pool *pool)
-{
-	wqi_assert_held(&pool->lock);
-
-	pool->watched = true;
-	if (pool->dedicated)
-		return; /* nobody else may run its items */
-	/* The manager is called now; producers need not. */
-	wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
-	wqi_manager_request(pool);
-}
-
-/*
- * ORD-SLEEP (b): publish whom to wake, then look at the inbox.  Partner: (a)
- * push, then look at kick.  All four are seq_cst, so "the producer sees nobody to
- * wake and we see no item" is impossible.
- */
-void wqi_pool_hand_over_locked(struct wqi_pool *pool)
-{
-	wqi_assert_held(&pool->lock);
-
-	if (pool->nr_running) {
-		if (!pool->watched && wqi_pool_has_work_locked(pool))
-			wqi_pool_call_watch_locked(pool);
-		return;
-	}
-	if (!wqi_pool_has_work_locked(pool)) {
-		wqi_xchg(&pool->kick, pool_next_to_kick_locked(pool));
-		wqi_yield_point();
-		if (wqi_inbox_is_empty(&pool->inbox))
-			return;
-		if (wqi_xchg(&pool->kick, WQI_KICK_NOBODY) == WQI_KICK_NOBODY)
-			return; /* a producer was quicker */
-	} else {
-		wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
-	}
-	wqi_pool_wake_one_locked(pool);
-}
-
 struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work)
 {
 	struct wqi_worker *worker = pool->busy[wqi_pool_bucket(work)];
@@ -404,7 +380,7 @@ uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
 	return old;
 }
 
-struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_work *work)
+static struct wqi_pwq *pool_running_pwq(struct wqi_pool *pool, const struct wq_work *work)
 {
 	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
 	struct wqi_pwq *pwq;
@@ -420,4 +396,25 @@ struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_
 			return pwq;
 	}
 	return NULL;
+}
+
+/* A rescuer runs items of other pools than its own: ORD-RUNNING, `wqi_rescuers_out`. */
+static WQI_SLOW struct wqi_pwq *pool_rescued_pwq(const struct wq_work *work)
+{
+	struct wqi_pool *home = wqi_load_acquire(&pool_unbound);
+	struct wqi_pwq *pwq = NULL;
+
+	for (; home && !pwq; home = home->unbound_next)
+		if (home->dedicated && wqi_load_acquire(&home->rescues))
+			pwq = pool_running_pwq(home, work);
+	return pwq;
+}
+
+struct wqi_pwq *wqi_pool_running_pwq_rcu(struct wqi_pool *pool, const struct wq_work *work)
+{
+	struct wqi_pwq *pwq = pool_running_pwq(pool, work);
+
+	if (!pwq && wqi_unlikely(wqi_load_seq_cst(&wqi_rescuers_out)))
+		pwq = pool_rescued_pwq(work);
+	return pwq;
 }

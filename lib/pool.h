@@ -17,6 +17,7 @@
 #include "futex.h"
 #include "inbox.h"
 #include "lock.h"
+#include "request.h"
 #include "spin.h"
 
 struct wqi_pwq;
@@ -25,11 +26,43 @@ struct wqi_worker;
 #define WQI_POOL_BUSY_BUCKETS 64u
 
 /*
- * pool->kick: whom a producer has to wake.  Anything else is a pointer to the
+ * pool->kick: whom a producer has to call.  Anything else is a pointer to the
  * idle worker to be woken.
  */
-#define WQI_KICK_MANAGER ((uintptr_t)0) /* no idle worker, or nobody watches those in items */
+#define WQI_KICK_MANAGER ((uintptr_t)0) /* there is no idle worker */
 #define WQI_KICK_NOBODY	 ((uintptr_t)1) /* a worker is awake, or on its way, and will look */
+#define WQI_KICK_MONITOR ((uintptr_t)2) /* those who run are in items, and nobody watches them */
+/* A worker that runs may be blocked: that CPU's sentinel would know. */
+#define WQI_KICK_SENTINEL(cpu) ((uintptr_t)(cpu) << 2 | 3u)
+
+/* From this cost on an item is worth some care: whom to call while it runs is published. */
+#define WQI_DEAR_NS 5000u
+
+/*
+ * To wake a thread on another CPU takes 20 µs and more, on the same one 2: so idle
+ * workers are also kept in mind by the CPU where they went to sleep, modulo this.
+ */
+#define WQI_RESERVES 8u
+
+/* Places for those who run, beyond the level: for those who return from blocking. */
+#define WQI_FEW_RUNNERS 4u
+
+/*
+ * A second worker is worth waking for items that cost at least this much, and is
+ * a burden below the lower limit: the pool's lock and lines then change CPUs for
+ * every item, which costs more than the item.
+ */
+#define WQI_HELP_WORTH_NS  2000u
+#define WQI_HELP_BURDEN_NS 1000u
+
+/* Who found a worker blocked, and how: see struct wq_pool_stats. */
+enum wqi_blocked {
+	WQI_BLOCKED_SLEEP,
+	WQI_BLOCKED_DISK,
+	WQI_BLOCKED_MONITOR,
+	WQI_BLOCKED_SAID,
+	WQI_NR_BLOCKED
+};
 
 struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
@@ -61,28 +94,40 @@ struct wqi_pool {
 	uint64_t item_ns;	    /* L: what an item costs, from its run to the next */
 	uint64_t nr_started;	    /* L+: items started */
 	uint64_t seen_started;	    /* L: nr_started at the watch's last look */
-	uint64_t stalled_since_ns;  /* L: no item has started since then, as far as seen */
-	uint64_t stall_wait_ns;	    /* L: how long that may last before help comes */
-	bool watched;		    /* L: the manager looks at the pool by time */
+	bool watched;		    /* L+, seq_cst: the monitor looks at the pool by time */
+	bool offered;		    /* L: kick names somebody, though workers run */
 	unsigned quiet_looks;	    /* L: looks in a row that found nothing to do */
 	struct cds_list_head ready_list; /* L: items that got their share of max_active */
 	struct cds_list_head worklist;	 /* L: items in the order of acceptance */
 	struct cds_list_head idle;	 /* L: idle workers, last to sleep first */
-	struct cds_list_head waiters;	 /* L: flushers of items that wait in this pool */
+	struct cds_list_head idle_on[WQI_RESERVES]; /* L: the same, by where they sleep */
+	struct cds_list_head waiters; /* L: flushers of items that wait in this pool */
 
 	/* What hardly changes. */
 	struct wqi_worker *workers WQI_CACHE_ALIGNED; /* A, release: all ever made, by all_next */
 	struct wqi_worker *spare;      /* L: those whose thread has ended, by spare_next */
-	struct wqi_pool *request_next; /* A: the manager's list of requests */
-	uint32_t requested;	       /* A, seq_cst: on that list */
-	unsigned id;		       /* I: number of an unbound pool */
-	unsigned level;		       /* I: workers that may run at once */
-	int cpu;		       /* I: the CPU, or -1 for an unbound pool */
-	int nice;		       /* I: 0, or -20 for high priority */
-	unsigned next_worker_id;       /* L */
-	unsigned last_cpu;	       /* L: where a worker last went to sleep */
-	const char *name;	       /* G: of a dedicated queue's pool in use; I for its worker */
-	bool dedicated;		       /* I: one worker, always the same */
+	struct wqi_request to_manager; /* A */
+	struct wqi_request to_monitor; /* A */
+	/* A, release: idle workers for sentinels to wake; the first any, others by CPU */
+	struct wqi_worker *reserve[1 + WQI_RESERVES];
+	struct wqi_worker **runners; /* I: the array, whose places are A, release: who counts */
+	unsigned nr_runners;	     /* I: its places; who finds none free is left to the monitor */
+	struct wqi_worker *few[WQI_FEW_RUNNERS]; /* as runners, where these are enough */
+	uint32_t told;		 /* A, seq_cst: sentinels have found runners blocked */
+	bool asked;		 /* A, seq_cst: a sentinel wants the manager to look */
+	uint64_t not_before_ns;	 /* A, relaxed: making a thread failed: when to try again, or 0 */
+	unsigned id;		 /* I: number of an unbound pool */
+	unsigned level;		 /* I: workers that may run at once */
+	int cpu;		 /* I: the CPU, or -1 for an unbound pool */
+	int nice;		 /* I: 0, or -20 for high priority */
+	unsigned next_worker_id; /* L */
+	unsigned last_cpu;	 /* L: where a worker last went to sleep */
+	const char *name;	 /* G: of a dedicated queue's pool in use; I for its worker */
+	bool dedicated;		 /* I: of one queue, or of its rescuer */
+	bool bh;		 /* I: of a CPU, for WQ_BH */
+	bool sole;		 /* I: one worker, and nobody stands in for it */
+	struct wq *rescues;	 /* A, release: the queue whose rescuer its worker is */
+	uint32_t called;	 /* A, seq_cst: the rescuer is to look; ORD-SLEEP */
 	struct wqi_pool *unbound_next; /* GR: all unbound and dedicated pools */
 	bool awaited;		       /* A, release/acquire: somebody waits for `settled` */
 	uint32_t settled;	       /* A: futex word, posted by the manager */
@@ -93,8 +138,15 @@ struct wqi_pool {
 	uint64_t retry_ns;	       /* manager only: when to try creation again, 0 never */
 	uint64_t join_ns;	       /* manager only: when to ask again for who ends, 0 never */
 	uint64_t join_wait_ns;	       /* manager only: and how long it waited for that */
-	uint64_t watch_ns;	       /* manager only: when to look again, 0 never */
+	struct wqi_pool *watch_next;   /* monitor only: its list of pools */
+	bool on_watch_list;	       /* monitor only */
+	uint64_t watch_ns;	       /* monitor only: when to look again, 0 never */
+	uint64_t distress_ns;	       /* monitor only: since when nobody can run its items, or 0 */
 	uint64_t nr_create_failed;     /* L+: threads that could not be made */
+	uint64_t nr_limit_waits;       /* L: waits for a thread at max_threads */
+	uint64_t nr_above_level;       /* L: items started by one worker too many: none */
+	uint64_t nr_intensive;	       /* L: items found computing for long */
+	uint64_t nr_blocked[WQI_NR_BLOCKED]; /* L: workers found blocked */
 
 	struct wqi_worker *busy[WQI_POOL_BUSY_BUCKETS] WQI_CACHE_ALIGNED; /* L: by item */
 };
@@ -106,17 +158,20 @@ static inline unsigned wqi_pool_bucket(const struct wq_work *work)
 	return (unsigned)(at >> 3 ^ at >> 9 ^ at >> 15) % WQI_POOL_BUSY_BUCKETS;
 }
 
-/* The per-CPU pool of @cpu; @high for the one of raised priority. */
-struct wqi_pool *wqi_pool_percpu(unsigned cpu, bool high);
+/* The per-CPU pools of a CPU. */
+enum wqi_percpu { WQI_PERCPU_NORMAL, WQI_PERCPU_HIGH, WQI_PERCPU_BH, WQI_NR_PERCPU };
+
+struct wqi_pool *wqi_pool_percpu(unsigned cpu, enum wqi_percpu kind);
 
 /* The unbound pool of these attributes, made if need be; NULL: no memory.  Under G. */
 struct wqi_pool *wqi_pool_unbound(int nice);
 
 /*
- * A pool with a thread of its own, for the queue @name, whose string outlives it.
- * 0, -ENOMEM, or -EAGAIN: the thread can't be made.  Under G.
+ * A pool with a thread of its own, for the queue @name, whose string outlives it; or
+ * for the rescuer of @rescues.  0, -ENOMEM, or -EAGAIN: the thread can't be made.
+ * Under G.
  */
-int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name);
+int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name, struct wq *rescues);
 
 /* The pool has no thread any more, and may serve another queue.  Under G. */
 void wqi_pool_spare_dedicated(struct wqi_pool *pool);
@@ -126,6 +181,9 @@ int wqi_pools_init(void);
 
 /* Call @fn with every pool that ever had a worker.  Under G, or where none can be made. */
 void wqi_pools_each(void (*fn)(struct wqi_pool *pool));
+
+/* Start the rescuers that a child of fork() has not.  Under G. */
+void wqi_pools_restart_rescuers(void);
 
 /* Free all pools and what is left of their workers; no thread uses them.  Under G. */
 void wqi_pools_free(void);
@@ -173,11 +231,43 @@ static inline bool wqi_pool_has_work_locked(struct wqi_pool *pool)
 	return !cds_list_empty(&pool->worklist) || !cds_list_empty(&pool->ready_list);
 }
 
+/* Wake @worker, unless somebody has.  Lock-free, AS-safe. */
+bool wqi_pool_wake(struct wqi_worker *worker);
+
 /* Wake an idle worker, or ask the manager for one. */
 void wqi_pool_wake_one_locked(struct wqi_pool *pool);
 
-/* Have the manager look at the pool from time to time, for it is busy. */
+/* ... if it can be, one that went to sleep on another CPU, for this one is in use. */
+void wqi_pool_wake_afar_locked(struct wqi_pool *pool);
+
+/* @worker has become idle, or is not any more: whom may a sentinel wake? */
+void wqi_pool_publish_reserve_locked(struct wqi_pool *pool, const struct wqi_worker *worker);
+
+/* Idle workers that the pool should have in hand while items wait. */
+unsigned wqi_pool_reserve_locked(const struct wqi_pool *pool);
+
+/* An idle worker is to end, and not to be called any more. */
+void wqi_pool_retire_locked(struct wqi_pool *pool, struct wqi_worker *worker);
+
+/* Have the monitor look at the pool from time to time, for it is busy. */
 void wqi_pool_call_watch_locked(struct wqi_pool *pool);
+
+/*
+ * While workers are in items of some length, and nothing waits: publish whom a
+ * producer is to call.  True: something has come already.  And take it back.
+ */
+bool wqi_pool_offer_locked(struct wqi_pool *pool);
+void wqi_pool_withdraw_locked(struct wqi_pool *pool);
+
+/* Can a thread be made, as far as is known?  Or is there hope for an idle worker at least? */
+bool wqi_pool_can_make(const struct wqi_pool *pool);
+bool wqi_pool_can_grow(const struct wqi_pool *pool);
+
+/* Unknown (0) counts as expensive. */
+static inline bool wqi_pool_is_dear_locked(const struct wqi_pool *pool, unsigned ns)
+{
+	return pool->item_ns - 1 >= ns - 1u;
+}
 
 /*
  * To be called after nr_running fell, or where items may have become ready without

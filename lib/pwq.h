@@ -25,8 +25,17 @@ struct wqi_pwq {
 	bool ready;					 /* L: inactive and work_color are set */
 	unsigned nr_active;				 /* L: items started, or in ready_list */
 	uint32_t flush_mask;				 /* L: colours that a flusher waits for */
+	uint32_t mayday;				 /* A, seq_cst: the rescuer is to come */
 	uint64_t nr_accepted;				 /* L: items ever spliced */
+	uint64_t nr_completed;				 /* L: runs that have ended */
+	uint64_t cpu_ns;				 /* L: what they cost */
 	uint32_t nr_in_flight[WQI_NR_COLORS];		 /* L: accepted and not finished */
+	uint64_t nr_intensive;				 /* L: runs found computing for long */
+	uint64_t nr_cm_wakeup;	   /* L: others were let in beside a blocked run */
+	uint64_t nr_mayday;	   /* L */
+	uint64_t nr_rescued;	   /* L */
+	uint64_t nr_reclaim_waits; /* L */
+	uint64_t nr_bh_blocks;	   /* L */
 };
 
 /*

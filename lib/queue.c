@@ -16,12 +16,19 @@
 #include "worker.h"
 
 #define QUEUE_FLAGS_BUILT                                                                          \
-	(WQ_PERCPU | WQ_ORDERED | WQ_DEDICATED | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_FREEZABLE |    \
-	 WQ_POWER_EFFICIENT)
-#define QUEUE_FLAGS_KNOWN (QUEUE_FLAGS_BUILT | WQ_MEM_RECLAIM | WQ_BH | WQ_OBSERVE)
+	(WQ_PERCPU | WQ_ORDERED | WQ_DEDICATED | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM |  \
+	 WQ_FREEZABLE | WQ_POWER_EFFICIENT | WQ_BH)
+#define QUEUE_FLAGS_KNOWN (QUEUE_FLAGS_BUILT | WQ_OBSERVE)
 
 CDS_LIST_HEAD(wqi_queues);
 unsigned wqi_queues_plugged;
+
+static enum wqi_percpu queue_percpu_kind(const struct wq *wq)
+{
+	if (wq->flags & WQ_BH)
+		return WQI_PERCPU_BH;
+	return wq->flags & WQ_HIGHPRI ? WQI_PERCPU_HIGH : WQI_PERCPU_NORMAL;
+}
 
 struct wqi_pwq *wqi_queue_pwq_rcu(struct wq *wq, unsigned cpu)
 {
@@ -31,7 +38,7 @@ struct wqi_pwq *wqi_queue_pwq_rcu(struct wq *wq, unsigned cpu)
 	if (wqi_unlikely(!wqi_load_acquire(&pwq->pool))) {
 		cpu = (unsigned)(pwq - wq->pwqs);
 		wqi_pwq_prepare(pwq, wq, wq->first_id + cpu,
-				wqi_pool_percpu(cpu, wq->flags & WQ_HIGHPRI));
+				wqi_pool_percpu(cpu, queue_percpu_kind(wq)));
 	}
 	return pwq;
 }
@@ -44,6 +51,8 @@ static int queue_check(const char *name, unsigned flags, int max_active)
 		return -EINVAL;
 	if (flags & (WQ_ORDERED | WQ_DEDICATED) &&
 	    (flags & (WQ_PERCPU | WQ_POWER_EFFICIENT) || max_active > 1))
+		return -EINVAL;
+	if (flags & WQ_BH && flags & ~(unsigned)(WQ_BH | WQ_PERCPU | WQ_HIGHPRI))
 		return -EINVAL;
 	if (flags & ~QUEUE_FLAGS_BUILT)
 		return -EOPNOTSUPP;
@@ -76,6 +85,8 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 		return NULL;
 	if (flags & WQ_DEDICATED)
 		flags |= WQ_ORDERED;
+	if (flags & WQ_BH)
+		flags |= WQ_PERCPU | WQ_HIGHPRI;
 	if (flags & WQ_POWER_EFFICIENT && !wqi_config.power_efficient)
 		flags |= WQ_PERCPU;
 	else if (flags & WQ_POWER_EFFICIENT)
@@ -129,11 +140,13 @@ static int queue_connect_locked(struct wq *wq)
 	if (!wq->first_id)
 		return -ENOMEM;
 	if (wq->flags & WQ_DEDICATED)
-		err = wqi_pool_dedicated(&wq->own, nice, wq->name);
+		err = wqi_pool_dedicated(&wq->own, nice, wq->name, NULL);
 	else if (!(wq->flags & WQ_PERCPU))
 		err = (pool = wqi_pool_unbound(nice)) ? 0 : -ENOMEM;
 	else
 		err = 0;
+	if (!err && wq->flags & WQ_MEM_RECLAIM && !wq->own)
+		err = wqi_pool_dedicated(&wq->rescuer, nice, wq->name, wq);
 	if (err) {
 		wqi_ids_free(wq->first_id, wq->nr_pwqs);
 		return err;
@@ -188,6 +201,14 @@ struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
 	return wq;
 }
 
+static void queue_spare_pools_locked(struct wq *wq)
+{
+	if (wq->own)
+		wqi_pool_spare_dedicated(wq->own);
+	if (wq->rescuer)
+		wqi_pool_spare_dedicated(wq->rescuer);
+}
+
 void wqi_queue_unmake(struct wq *wq)
 {
 	unsigned i;
@@ -199,12 +220,13 @@ void wqi_queue_unmake(struct wq *wq)
 	wqi_rcu_synchronize();
 	if (wq->own)
 		wqi_manager_close(wq->own);
+	if (wq->rescuer)
+		wqi_manager_close(wq->rescuer);
 	wqi_lock(&wqi_runtime.lock);
 	queue_unlist_locked(wq);
 	wqi_ids_free(wq->first_id, wq->nr_pwqs);
 	wqi_runtime.nr_queues -= wq->counted;
-	if (wq->own)
-		wqi_pool_spare_dedicated(wq->own);
+	queue_spare_pools_locked(wq);
 	if (wq->refuse & WQI_QUEUE_PLUGGED)
 		wqi_sub(&wqi_queues_plugged, 1);
 	wqi_unlock(&wqi_runtime.lock);
@@ -277,8 +299,7 @@ static void queue_bury_locked(struct wq *wq)
 	for (i = 0; i < wq->nr_pwqs; i++)
 		wqi_ids_set(wq->first_id + i, NULL);
 	wqi_ids_free(wq->first_id, wq->nr_pwqs);
-	if (wq->own)
-		wqi_pool_spare_dedicated(wq->own);
+	queue_spare_pools_locked(wq);
 	if (!wq->dying && wq->refuse & WQI_QUEUE_PLUGGED)
 		wqi_sub(&wqi_queues_plugged, 1);
 	queue_free(wq);

@@ -32,7 +32,10 @@ struct wq {
 	bool ending;		 /* A, relaxed: wq_destroy() runs it out */
 	bool dying;		 /* A, relaxed: ... or has, and nobody can name it */
 
+	bool reported; /* A: an item of it waits for a queue without a rescuer */
+
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
+	struct wqi_pool *rescuer; /* I: its rescuer's home; rescuer.h */
 	char *name;		  /* I */
 	struct cds_list_head all; /* GR: wqi_queues */
 
@@ -80,7 +83,7 @@ int wqi_queue_unplug(struct wq *wq);
 /* Does @wq refuse an item that the caller queues?  Inside a read-side section. */
 bool wqi_queue_refuses(const struct wq *wq);
 
-#define WQI_SYSTEM_QUEUES 6
+#define WQI_SYSTEM_QUEUES 7
 
 /* Each system queue that was made; and: take them all away, to be unmade (under G). */
 void wqi_system_queues_each(void (*fn)(struct wq *wq));

@@ -5,17 +5,21 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "charge.h"
 #include "closure.h"
 #include "config.h"
 #include "cpu.h"
 #include "fork.h"
 #include "ids.h"
 #include "manager.h"
+#include "monitor.h"
 #include "pool.h"
 #include "queue.h"
+#include "sentinel.h"
 #include "worker.h"
 
 #include <wq/runtime.h>
@@ -37,6 +41,23 @@ void wqi_runtime_fence(void)
 	runtime_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 }
 
+static int runtime_start_threads(void)
+{
+	int err;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &wqi_runtime.start_mask);
+	wqi_runtime.start_nice = getpriority(PRIO_PROCESS, (id_t)getpid());
+	err = wqi_monitor_start();
+	if (err)
+		return err;
+	err = wqi_manager_start();
+	if (err)
+		wqi_monitor_stop();
+	else
+		wqi_pools_restart_rescuers();
+	return err;
+}
+
 int wqi_runtime_start_locked(void)
 {
 	int err;
@@ -53,9 +74,12 @@ int wqi_runtime_start_locked(void)
 	if (!err)
 		err = wqi_pools_init();
 	if (!err)
-		err = wqi_manager_start();
+		err = wqi_sentinels_init();
+	if (!err)
+		err = runtime_start_threads();
 	if (err && wqi_queues.next == &wqi_queues) {
 		/* Nothing has changed: wq_configure() may come, and CPUs too. */
+		wqi_sentinels_reset();
 		wqi_pools_free();
 		wqi_runtime.configured = false;
 	}
@@ -126,6 +150,8 @@ static void runtime_end_threads(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	wqi_pools_each(wqi_manager_close);
 	wqi_manager_stop();
+	wqi_sentinels_stop();
+	wqi_monitor_stop();
 	pthread_setcancelstate(cancel, NULL);
 }
 
@@ -154,12 +180,15 @@ int wq_shutdown(void)
 		wqi_queue_unmake(taken[i]);
 	if (started)
 		runtime_end_threads();
+	else
+		wqi_sentinels_reset();
 
 	wqi_lock(&wqi_runtime.lock);
 	wqi_queues_bury_locked();
 	wqi_pools_free();
 	wqi_ids_free_all();
 	wqi_closures_free();
+	wqi_hogs_reset();
 	wqi_runtime.started = wqi_runtime.configured = false;
 	wqi_runtime.stopping = wqi_runtime.stopped = false;
 	wqi_unlock(&wqi_runtime.lock);

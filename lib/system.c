@@ -13,6 +13,7 @@ enum {
 	SYSTEM_LONG,
 	SYSTEM_FREEZABLE,
 	SYSTEM_POWER_EFFICIENT,
+	SYSTEM_BH,
 	SYSTEM_NR
 };
 
@@ -26,6 +27,7 @@ static const struct {
 	[SYSTEM_LONG] = {"system_long", WQ_PERCPU},
 	[SYSTEM_FREEZABLE] = {"system_freezable", WQ_PERCPU | WQ_FREEZABLE},
 	[SYSTEM_POWER_EFFICIENT] = {"system_power_efficient", WQ_POWER_EFFICIENT},
+	[SYSTEM_BH] = {"system_bh", WQ_BH},
 };
 
 static struct wq *system_queues[SYSTEM_NR]; /* GR */
@@ -117,6 +119,5 @@ struct wq *wq_system_power_efficient(void)
 
 struct wq *wq_system_bh(void)
 {
-	errno = EOPNOTSUPP;
-	return NULL;
+	return system_queue(SYSTEM_BH);
 }

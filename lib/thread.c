@@ -8,12 +8,18 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "block.h"
+#include "charge.h"
 #include "closure.h"
 #include "cpu.h"
 #include "manager.h"
+#include "pwq.h"
+#include "rescuer.h"
 #include "runtime.h"
 
 /* As near to the wanted priority as RLIMIT_NICE lets us come. */
@@ -30,20 +36,39 @@ static void thread_set_nice(int nice)
 		setpriority(PRIO_PROCESS, 0, nice);
 }
 
-static void thread_set_name(const struct wqi_worker *self)
+/*
+ * Items of a WQ_BH queue come before all that is not real time, where that is
+ * permitted; threads that they make do not.
+ */
+static void thread_set_priority(struct wqi_worker *self)
+{
+	struct sched_param param = {.sched_priority = 1};
+	int policy = SCHED_OTHER;
+
+	if (self->pool->bh && !sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
+		policy = SCHED_FIFO;
+	else
+		thread_set_nice(self->pool->nice);
+	wqi_store_relaxed(&self->policy, policy);
+	wqi_store_relaxed(&self->nice, getpriority(PRIO_PROCESS, 0));
+}
+
+void wqi_worker_name(const struct wqi_worker *self, char to[16])
 {
 	const struct wqi_pool *pool = self->pool;
 	char name[40];
 
 	if (pool->dedicated)
-		snprintf(name, sizeof(name), "wq/%s", pool->name);
+		snprintf(name, sizeof(name), "wq/%s%s", pool->rescues ? "R-" : "", pool->name);
 	else if (pool->cpu >= 0)
 		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, self->id,
-			 pool->nice < 0 ? "H" : "");
+			 pool->bh	  ? "B"
+			 : pool->nice < 0 ? "H"
+					  : "");
 	else
 		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, self->id);
-	name[15] = '\0';
-	prctl(PR_SET_NAME, name);
+	memcpy(to, name, 15);
+	to[15] = '\0';
 }
 
 /* The thread's last act: the manager joins it and keeps the record for another. */
@@ -53,6 +78,7 @@ static void thread_end_locked(struct wqi_worker *self)
 
 	pool->nr_workers--;
 	self->retire = false;
+	wqi_store_release(&self->tid, 0);
 	self->spare_next = pool->dead;
 	pool->dead = self;
 	/* Destructors of the thread's own data are not in an item. */
@@ -74,16 +100,25 @@ static void thread_torn_down(void *arg)
 
 	if (wqi_worker_self != self)
 		return; /* the child of a fork() in the item: the record may be gone */
-	pool = self->pool;
+	wqi_store_release(&self->run, self->run + 1);
+	if (self->measure)
+		wqi_charge_after(self);
 	wqi_closure_torn_down(self->current_work, self->current_fn);
-	wqi_pool_lock(pool);
-	wqi_worker_finish_locked(self, self->current_pwq);
-	cds_list_splice(&self->scheduled, &pool->ready_list);
-	CDS_INIT_LIST_HEAD(&self->scheduled);
-	if (self->counted) {
-		self->counted = false;
-		pool->nr_running--;
+	if (self->rescuing) {
+		wqi_rescuer_torn_down(self);
+		pool = self->pool;
+		wqi_pool_lock(pool);
+	} else {
+		pool = self->pool;
+		wqi_pool_lock(pool);
+		wqi_charge_end_locked(self, self->current_pwq, self->current_fn);
+		self->current_pwq->nr_completed++;
+		wqi_worker_finish_locked(self, self->current_pwq);
+		cds_list_splice(&self->scheduled, &pool->ready_list);
+		CDS_INIT_LIST_HEAD(&self->scheduled);
 	}
+	if (self->counted)
+		wqi_worker_count_out_locked(self);
 	thread_end_locked(self);
 }
 
@@ -91,10 +126,15 @@ void *wqi_worker_main(void *arg)
 {
 	struct wqi_worker *self = arg;
 	struct wqi_pool *pool = self->pool;
+	char name[16];
 
 	wqi_worker_self = self;
-	thread_set_name(self);
-	thread_set_nice(pool->nice);
+	wqi_worker_name(self, name);
+	prctl(PR_SET_NAME, name);
+	thread_set_priority(self);
+	wqi_store_release(&self->tid, gettid());
+	self->aside = pool->sole;
+	self->cpu_mark_ns = 0;
 
 	wqi_pool_lock(pool);
 	pool->nr_creating--;
@@ -126,6 +166,7 @@ void wqi_worker_reset(struct wqi_worker *worker)
 void wqi_worker_forked(void)
 {
 	struct wqi_worker *self = wqi_worker_self;
+	struct sched_param param = {.sched_priority = 0};
 
 	wqi_pool_locks_held = 0;
 	if (!self)
@@ -133,6 +174,8 @@ void wqi_worker_forked(void)
 	wqi_worker_self = NULL;
 	if (self->pool->cpu >= 0 || wqi_cpus.nr_unbound != wqi_cpus.nr_usable)
 		sched_setaffinity(0, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+	if (wqi_load_relaxed(&self->policy) == SCHED_FIFO)
+		sched_setscheduler(0, SCHED_OTHER, &param);
 	if (self->pool->nice)
 		setpriority(PRIO_PROCESS, 0, wqi_runtime.start_nice);
 	prctl(PR_SET_NAME, program_invocation_short_name);

@@ -9,17 +9,23 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "block.h"
+#include "charge.h"
 #include "cpu.h"
 #include "flush.h"
-#include "limit.h"
 #include "ids.h"
 #include "manager.h"
 #include "pwq.h"
 #include "queue.h"
-#include "watch.h"
+#include "rescuer.h"
+#include "sentinel.h"
 
-/* Items between two readings of the clock. */
+/* Items between two readings of the clock; and where they are dear, or seem so. */
 #define BATCH_ITEMS 64u
+#define BATCH_DEAR  8u
+
+/* Cheap items between two looks whether the CPU's sentinel is armed. */
+#define ARM_ITEMS 16u
 
 __thread struct wqi_worker *wqi_worker_self;
 
@@ -30,28 +36,9 @@ bool wqi_worker_serves(const struct wq *wq)
 	return self && self->current_work && wqi_pwq_wq(self->current_pwq) == wq;
 }
 
-/* --- who counts as running --- */
-
-void wqi_worker_uncount_locked(struct wqi_worker *worker)
-{
-	worker->counted = false;
-	worker->pool->nr_running--;
-	wqi_pool_hand_over_locked(worker->pool);
-}
-
-static void worker_count_locked(struct wqi_worker *self)
-{
-	self->counted = true;
-	self->pool->nr_running++;
-	/* ORD-SLEEP: before the inbox is looked at; whoever was to be woken need not be. */
-	wqi_xchg(&self->pool->kick, WQI_KICK_NOBODY);
-	if (!self->pool->watched)
-		wqi_pool_call_watch_locked(self->pool);
-}
-
 /* --- what an item costs, and whether help is worth it --- */
 
-static void worker_batch_begin_locked(struct wqi_worker *self)
+void wqi_worker_batch_begin_locked(struct wqi_worker *self)
 {
 	self->batch_start_ns = wqi_now_ns();
 	self->batch_started = self->pool->nr_started;
@@ -62,14 +49,16 @@ static void worker_batch_begin_locked(struct wqi_worker *self)
  * Follows a falling cost at once and a rising one by a factor of four a batch, so
  * that a worker that was preempted once does not look expensive.
  */
-static void worker_batch_end_locked(struct wqi_worker *self)
+void wqi_worker_batch_end_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
-	uint64_t sample;
+	uint64_t sample, wall_ns;
 
 	if (!self->batch_items)
 		return;
-	sample = (wqi_now_ns() - self->batch_start_ns) / self->batch_items + 1;
+	wall_ns = wqi_now_ns() - self->batch_start_ns;
+	wqi_charge_batch(self, wall_ns);
+	sample = wall_ns / self->batch_items + 1;
 	if (!pool->item_ns || sample < pool->item_ns)
 		pool->item_ns = (pool->item_ns + sample) / (pool->item_ns ? 2 : 1);
 	else if (sample > 4 * pool->item_ns + 200)
@@ -90,12 +79,13 @@ static bool keep_working_locked(struct wqi_worker *self)
 
 	if (pool->nr_running > pool->level || wqi_unlikely(pool->give_up))
 		return false;
-	if (wqi_likely(self->batch_items < BATCH_ITEMS))
+	if (wqi_likely(self->batch_items < BATCH_ITEMS) &&
+	    (self->batch_items < BATCH_DEAR || pool->item_ns < WQI_DEAR_NS))
 		return true;
 	others = pool->nr_started - self->batch_started - self->batch_items;
 	burden = pool->nr_running > 1 && others >= BATCH_ITEMS / 4;
-	worker_batch_end_locked(self);
-	worker_batch_begin_locked(self);
+	wqi_worker_batch_end_locked(self);
+	wqi_worker_batch_begin_locked(self);
 	return !burden || pool->item_ns >= WQI_HELP_BURDEN_NS;
 }
 
@@ -104,17 +94,68 @@ static void worker_fetch_help_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *next;
 
-	if (pool->nr_running >= pool->level || !wqi_items_are_worth_help_locked(pool) ||
-	    !wqi_pool_has_work_locked(pool))
+	if (pool->nr_running >= pool->level || !wqi_pool_is_dear_locked(pool, WQI_HELP_WORTH_NS))
 		return;
 	if (cds_list_empty(&pool->idle)) {
-		if (!pool->nr_creating && !wqi_load_relaxed(&wqi_limit_reached))
+		if (!pool->nr_creating && wqi_pool_can_grow(pool))
 			wqi_manager_request(pool);
 		return;
 	}
 	next = cds_list_first_entry(&pool->idle, struct wqi_worker, idle_node);
-	if (!wqi_load_relaxed(&next->wake))
-		wqi_pool_wake_one_locked(pool);
+	if (wqi_load_relaxed(&next->wake) != 1)
+		wqi_pool_wake_afar_locked(pool);
+}
+
+static void worker_say_others_wait(struct wqi_worker *self, bool wait)
+{
+	if (self->others_wait != wait)
+		wqi_store_relaxed(&self->others_wait, wait);
+}
+
+static void worker_say_cpu(struct wqi_worker *self)
+{
+	unsigned cpu = wqi_cpu_current();
+
+	if (self->cpu != cpu)
+		wqi_store_relaxed(&self->cpu, cpu);
+}
+
+/*
+ * The worker is about to be away in an item: who sees to what waits, or comes?
+ * True: the sentinel of this CPU is to be armed.
+ */
+static WQI_SLOW bool worker_provide_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	bool wait = wqi_pool_has_work_locked(pool);
+
+	wqi_pool_withdraw_locked(pool);
+	worker_say_cpu(self);
+	if (!wait && wqi_pool_offer_locked(pool))
+		wait = wqi_pool_splice_locked(pool) || wqi_pool_has_work_locked(pool);
+	worker_say_others_wait(self, wait);
+	if (wait)
+		worker_fetch_help_locked(pool);
+	return wait;
+}
+
+/* Where items are cheap, the next comes before help would; but one may block. */
+static inline bool worker_provide_cheaply_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	bool wait = wqi_pool_has_work_locked(pool);
+
+	if (wqi_unlikely(pool->offered))
+		wqi_pool_withdraw_locked(pool);
+	worker_say_others_wait(self, wait);
+	if (!wait)
+		return false;
+	if (wqi_unlikely(pool->nr_running < pool->level) && pool->item_ns >= WQI_HELP_WORTH_NS)
+		worker_fetch_help_locked(pool);
+	if (wqi_likely(self->batch_items % ARM_ITEMS != 1))
+		return false;
+	worker_say_cpu(self);
+	return true;
 }
 
 /* --- running an item --- */
@@ -147,45 +188,83 @@ static struct wqi_pwq *worker_pwq_of_locked(struct wq_work *work)
 	return wqi_ids_get(wqi_state_id(wqi_state(work)));
 }
 
+/* Where it runs just now, it waits for that run, and nobody for it (G2). */
+static bool worker_collides_locked(struct wqi_pool *pool, struct wq_work *work)
+{
+	struct wqi_worker *other = wqi_pool_find_running_locked(pool, work);
+
+	if (wqi_likely(!other))
+		return false;
+	cds_list_del(wqi_work_link(work));
+	cds_list_add_tail(wqi_work_link(work), &other->scheduled);
+	wqi_state_change(work, 0, WQI_COUNTED);
+	return true;
+}
+
+/*
+ * Take an item off its list, if it may start: from the worklist, it holds one of its
+ * pwq's nr_active then.  False: it waits for others now.
+ */
+static inline bool worker_take_locked(struct wqi_pool *pool, struct cds_list_head *link,
+				      struct wqi_pwq *pwq, bool ready)
+{
+	if (!ready &&
+	    wqi_unlikely(!wqi_pwq_has_room_locked(pwq) || !cds_list_empty(&pwq->inactive))) {
+		cds_list_del(link);
+		cds_list_add_tail(link, &pwq->inactive);
+		return false;
+	}
+	pwq->nr_active += !ready;
+	if (worker_collides_locked(pool, wqi_link_work(link)))
+		return false;
+	wqi_work_unlist_locked(wqi_link_work(link));
+	return true;
+}
+
 /*
  * The first item that may start, off its list and holding one of its pwq's
  * nr_active; NULL if there is none.
  */
-static struct wq_work *worker_next_locked(struct wqi_worker *self, struct wqi_pwq **pwq)
+static struct wq_work *worker_next_locked(struct wqi_pool *pool, struct wqi_pwq **pwq)
 {
-	struct wqi_pool *pool = self->pool;
-	struct wqi_worker *other;
-	struct wq_work *work;
+	struct cds_list_head *link;
+	bool ready;
 
 	for (;;) {
-		if (wqi_unlikely(!cds_list_empty(&pool->ready_list))) {
-			work = wqi_link_work(pool->ready_list.next);
-			*pwq = worker_pwq_of_locked(work);
-		} else if (!cds_list_empty(&pool->worklist)) {
-			work = wqi_link_work(pool->worklist.next);
-			*pwq = worker_pwq_of_locked(work);
-			if (wqi_unlikely(!wqi_pwq_has_room_locked(*pwq) ||
-					 !cds_list_empty(&(*pwq)->inactive))) {
-				cds_list_del(wqi_work_link(work));
-				cds_list_add_tail(wqi_work_link(work), &(*pwq)->inactive);
-				continue;
-			}
-			(*pwq)->nr_active++;
-		} else {
+		ready = wqi_unlikely(!cds_list_empty(&pool->ready_list));
+		if (!ready && cds_list_empty(&pool->worklist)) {
 			if (!wqi_pool_splice_locked(pool))
 				return NULL;
 			continue;
 		}
-		other = wqi_pool_find_running_locked(pool, work);
-		if (wqi_likely(!other)) {
-			wqi_work_unlist_locked(work);
-			return work;
-		}
-		/* It runs just now: it waits for that run, and nobody for it (G2). */
-		cds_list_del(wqi_work_link(work));
-		cds_list_add_tail(wqi_work_link(work), &other->scheduled);
-		wqi_state_change(work, 0, WQI_COUNTED);
+		link = ready ? pool->ready_list.next : pool->worklist.next;
+		*pwq = worker_pwq_of_locked(wqi_link_work(link));
+		if (worker_take_locked(pool, link, *pwq, ready))
+			return wqi_link_work(link);
 	}
+}
+
+static struct cds_list_head *worker_first_of_locked(struct cds_list_head *list,
+						    const struct wqi_pwq *pwq)
+{
+	struct cds_list_head *link;
+
+	for (link = list->next; link != list; link = link->next)
+		if (worker_pwq_of_locked(wqi_link_work(link)) == pwq)
+			return link;
+	return NULL;
+}
+
+struct wq_work *wqi_worker_next_of_locked(struct wqi_pool *pool, struct wqi_pwq *pwq)
+{
+	struct cds_list_head *link, *ready;
+
+	wqi_pool_splice_locked(pool);
+	do {
+		ready = worker_first_of_locked(&pool->ready_list, pwq);
+		link = ready ? ready : worker_first_of_locked(&pool->worklist, pwq);
+	} while (link && !worker_take_locked(pool, link, pwq, ready));
+	return link ? wqi_link_work(link) : NULL;
 }
 
 /* The item that runs has queued itself: from here on it is on the worklist. */
@@ -209,12 +288,87 @@ void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
 {
 	if (wqi_load_relaxed(&self->requeued))
 		worker_accept_requeued_locked(self, pwq);
-	if (wqi_unlikely(self->described))
-		self->described = false;
+	if (wqi_unlikely(self->marked)) {
+		self->marked = self->measure = self->is_long = false;
+		self->described = self->intensive = self->hogged = false;
+		self->nr_regions = 0;
+	}
 	worker_clear_busy_locked(self);
 	if (wqi_unlikely(!cds_list_empty(&self->waiters)))
 		wqi_flush_finished_locked(self);
 	wqi_pwq_finish_locked(pwq, self->current_color, true);
+}
+
+/* What worker_begin_locked() wants done when the lock has been dropped. */
+#define BEGIN_ARM     1u /* the CPU's sentinel */
+#define BEGIN_MEASURE 2u /* the run's CPU time */
+
+/* What does not count in its pool needs nobody to provide for what waits there. */
+static WQI_SLOW unsigned worker_begin_aside_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
+{
+	if (self->rescuing) {
+		pwq->nr_rescued++;
+	} else if (!self->pool->sole) {
+		self->intensive = self->marked = true;
+		wqi_worker_uncount_locked(self);
+	}
+	return wqi_charge_begin_locked(self) ? BEGIN_MEASURE : 0;
+}
+
+static WQI_SLOW unsigned worker_begin_dear_locked(struct wqi_worker *self)
+{
+	unsigned todo = wqi_charge_begin_locked(self) ? BEGIN_MEASURE : 0;
+
+	return worker_provide_locked(self) ? todo | BEGIN_ARM : todo;
+}
+
+/* Let the function begin: all that is decided under the lock. */
+static inline unsigned worker_begin_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
+{
+	struct wqi_pool *pool = self->pool;
+	unsigned todo;
+
+	self->batch_items++;
+	wqi_count(&pool->nr_started, 1);
+	if (wqi_unlikely(self->aside || wqi_pwq_wq(pwq)->flags & WQ_CPU_INTENSIVE)) {
+		todo = worker_begin_aside_locked(self, pwq);
+	} else {
+		if (wqi_unlikely(pool->nr_running > pool->level))
+			pool->nr_above_level++;
+		if (wqi_unlikely(wqi_pool_is_dear_locked(pool, WQI_DEAR_NS)))
+			todo = worker_begin_dear_locked(self);
+		else
+			todo = worker_provide_cheaply_locked(self) ? BEGIN_ARM : 0;
+	}
+	wqi_store_release(&self->run, self->run + 1);
+	return todo;
+}
+
+static WQI_SLOW void worker_end_slow_locked(struct wqi_worker *self, struct wqi_pwq *pwq,
+					    wq_work_fn fn)
+{
+	struct wqi_pool *pool = self->pool;
+
+	wqi_charge_end_locked(self, pwq, fn);
+	if (self->rescuing)
+		return;
+	if (pool->offered && self->counted)
+		wqi_pool_withdraw_locked(pool);
+	if (!self->counted)
+		wqi_worker_count_locked(self);
+	if (!pool->watched)
+		wqi_pool_call_watch_locked(pool);
+}
+
+static inline void worker_end_locked(struct wqi_worker *self, struct wqi_pwq *pwq, wq_work_fn fn)
+{
+	struct wqi_pool *pool = self->pool;
+
+	pwq->nr_completed++;
+	if (wqi_unlikely(self->marked || pool->offered || !pool->watched))
+		worker_end_slow_locked(self, pwq, fn);
+	else
+		pwq->cpu_ns += pool->item_ns;
 }
 
 /*
@@ -226,8 +380,8 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 	struct wqi_pool *pool = self->pool;
 	wq_work_fn fn = work->wq_fn;
 	void *ctx = work->wq_ctx;
-	bool intensive = wqi_pwq_wq(pwq)->flags & WQ_CPU_INTENSIVE && !pool->dedicated;
 	uint64_t state;
+	unsigned todo;
 
 	worker_set_busy_locked(self, work, pwq);
 	wqi_yield_point();
@@ -238,155 +392,62 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 	if (wqi_unlikely(state & WQI_LINKED))
 		wqi_flush_started_locked(self, work);
 	if (wqi_likely(!(state & WQI_CANCEL))) {
-		self->batch_items++;
-		wqi_count(&pool->nr_started, 1);
-		if (intensive)
-			wqi_worker_uncount_locked(self);
-		else
-			worker_fetch_help_locked(pool);
+		todo = worker_begin_locked(self, pwq);
 		wqi_pool_unlock(pool);
+		if (wqi_unlikely(todo & BEGIN_ARM))
+			wqi_sentinel_arm(self);
+		if (wqi_unlikely(todo & BEGIN_MEASURE))
+			wqi_charge_before(self);
 
 		wqi_yield_point();
 		fn(work, ctx);
 		/* The child of a fork() in fn: its only thread has nothing more to do. */
 		if (wqi_unlikely(wqi_worker_self != self))
 			exit(0);
+		wqi_store_release(&self->run, self->run + 1);
+		if (wqi_unlikely(todo & BEGIN_MEASURE))
+			wqi_charge_after(self);
 
 		wqi_pool_lock(pool);
-		if (wqi_unlikely(!self->counted))
-			worker_count_locked(self);
-		if (wqi_unlikely(!pool->watched))
-			wqi_pool_call_watch_locked(pool);
+		worker_end_locked(self, pwq, fn);
 	}
 	wqi_worker_finish_locked(self, pwq);
 }
 
+void wqi_worker_run_locked(struct wqi_worker *self, struct wq_work *work, struct wqi_pwq *pwq)
+{
+	worker_run_locked(self, work, pwq);
+}
+
+/* Items that wait for the one it ran: run them, or leave them to others. */
 static void worker_run_scheduled_locked(struct wqi_worker *self)
 {
+	struct wqi_pool *pool = self->pool;
 	struct wq_work *work;
 
 	while (!cds_list_empty(&self->scheduled)) {
+		if (wqi_unlikely(pool->nr_running > pool->level)) {
+			/* One too many: nothing keeps them from running elsewhere any more. */
+			cds_list_splice(&self->scheduled, &pool->ready_list);
+			CDS_INIT_LIST_HEAD(&self->scheduled);
+			return;
+		}
 		work = wqi_link_work(self->scheduled.next);
 		wqi_work_unlist_locked(work);
 		worker_run_locked(self, work, worker_pwq_of_locked(work));
 	}
 }
 
-/* --- waiting for items --- */
-
-/*
- * Wait a little for the inbox without sleeping, if that has paid lately and nobody
- * else does.  After a batch from a producer in full flow the inbox is first left
- * alone for a while: to take items one by one would move its line for each.
- *
- * Returns true if it is worth looking at the inbox.
- */
-static bool worker_spin_locked(struct wqi_worker *self)
-{
-	struct wqi_pool *pool = self->pool;
-	uint64_t start, alone_ns = pool->lazy_ns, max = wqi_load_relaxed(&wqi_config.spin_max_ns);
-	uint64_t ns;
-	bool hit;
-
-	if (alone_ns > max)
-		alone_ns = max;
-	ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
-
-	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
-	    !ns)
-		return false;
-	pool->spinning = true;
-	wqi_pool_unlock(pool);
-
-	start = wqi_now_ns();
-	while (alone_ns && wqi_now_ns() - start < alone_ns)
-		sched_yield();
-	hit = wqi_spin_until(!wqi_inbox_is_empty(&pool->inbox), start, ns);
-
-	wqi_pool_lock(pool);
-	pool->spinning = false;
-	if (!hit)
-		pool->lazy_ns = 0;
-	return hit || wqi_pool_has_work_locked(pool);
-}
-
-static void worker_become_running_locked(struct wqi_worker *self)
-{
-	worker_count_locked(self);
-	worker_batch_begin_locked(self);
-}
-
-/* Be idle.  True: there may be work; false: to end. */
-static bool worker_idle_locked(struct wqi_worker *self)
-{
-	struct wqi_pool *pool = self->pool;
-
-	worker_batch_end_locked(self);
-	wqi_store_seq_cst(&self->wake, 0);
-	self->idle_since_ns = wqi_now_ns();
-	pool->last_cpu = wqi_cpu_current();
-	self->idle = true;
-	cds_list_add(&self->idle_node, &pool->idle);
-	pool->nr_idle++;
-	wqi_worker_uncount_locked(self);
-	if (wqi_too_many_workers_locked(pool) && !pool->retire_timed) {
-		pool->retire_timed = true;
-		wqi_manager_request(pool);
-	}
-
-	if (pool->give_up) {
-		pool->give_up = false;
-		self->retire = true;
-	}
-	if (pool->closing || self->retire)
-		wqi_xchg(&self->wake, 1);
-
-	wqi_pool_unlock(pool);
-	while (!wqi_load_seq_cst(&self->wake))
-		wqi_futex_wait(&self->wake, 0, WQI_NO_TIMEOUT);
-	wqi_pool_lock(pool);
-
-	cds_list_del(&self->idle_node);
-	self->idle = false;
-	pool->nr_idle--;
-	wqi_spin_adapt(&pool->idle_spin, wqi_now_ns() - self->idle_since_ns);
-	return !self->retire && !pool->closing;
-}
-
-/* --- waiting inside the library --- */
-
-bool wqi_worker_wait_begin(void)
-{
-	struct wqi_worker *self = wqi_worker_self;
-	bool uncounted;
-
-	if (!self || self->pool->dedicated)
-		return false;
-	wqi_pool_lock(self->pool);
-	uncounted = self->counted;
-	if (uncounted)
-		wqi_worker_uncount_locked(self);
-	wqi_pool_unlock(self->pool);
-	return uncounted;
-}
-
-void wqi_worker_wait_end(bool uncounted)
-{
-	struct wqi_worker *self = wqi_worker_self;
-
-	if (!uncounted)
-		return;
-	wqi_pool_lock(self->pool);
-	worker_count_locked(self);
-	wqi_pool_unlock(self->pool);
-}
-
 /* --- the loop --- */
 
 static bool worker_wants_reserve_locked(const struct wqi_pool *pool)
 {
-	return !pool->nr_idle && !pool->nr_creating && !pool->dedicated &&
-	       !wqi_load_relaxed(&wqi_limit_reached);
+	/* Cheap items: one will do. */
+	if (wqi_likely(pool->nr_idle) && !wqi_pool_is_dear_locked(pool, WQI_DEAR_NS))
+		return false;
+	if (pool->nr_idle >= 8 || pool->nr_creating || pool->sole)
+		return false;
+	return 2 * pool->nr_idle < wqi_pool_reserve_locked(pool) && wqi_pool_can_make(pool);
 }
 
 void wqi_worker_loop_locked(struct wqi_worker *self)
@@ -396,20 +457,23 @@ void wqi_worker_loop_locked(struct wqi_worker *self)
 	struct wq_work *work;
 
 	do {
-		worker_become_running_locked(self);
+		if (!wqi_worker_is_needed_locked(self))
+			continue;
 		while (keep_working_locked(self)) {
-			work = worker_next_locked(self, &pwq);
+			work = worker_next_locked(pool, &pwq);
 			if (!work) {
-				if (!worker_spin_locked(self))
+				if (wqi_unlikely(wqi_load_relaxed(&pool->called)))
+					wqi_rescuer_go_locked(self);
+				else if (!wqi_worker_spin_locked(self))
 					break;
-				worker_batch_begin_locked(self);
+				wqi_worker_batch_begin_locked(self);
 				continue;
 			}
-			/* One idle worker in reserve, as long as there is work. */
+			/* Some idle workers in reserve, as long as there is work. */
 			if (wqi_unlikely(worker_wants_reserve_locked(pool)))
 				wqi_manager_request(pool);
 			worker_run_locked(self, work, pwq);
 			worker_run_scheduled_locked(self);
 		}
-	} while (worker_idle_locked(self));
+	} while (wqi_worker_idle_locked(self));
 }

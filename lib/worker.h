@@ -4,6 +4,7 @@
 #define WQI_WORKER_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include <wq/worker.h>
 
@@ -19,24 +20,54 @@ struct wqi_worker {
 	unsigned current_color;	      /* K */
 	struct wqi_worker *busy_next; /* L: pool->busy */
 
-	struct wqi_pool *pool;		/* I */
+	/* What sentinels and the monitor look at without the lock. */
+	uint64_t run;	      /* A, release; S: odd while it is in an item's function */
+	uint64_t blocked_run; /* A, relaxed: the run in which a sentinel found it blocked */
+	uint32_t blocked_how; /* A, relaxed: enum wqi_blocked */
+	pid_t tid;	      /* A, release: 0 until the thread runs */
+	bool others_wait;     /* A, relaxed; S: items waited in the pool when its run began */
+	bool in_lock;	      /* A, relaxed; S: it waits for a pool's lock, and is not blocked */
+	bool counted;	      /* L+, relaxed: is one of pool->nr_running */
+	unsigned cpu;	      /* A, relaxed; S: where its run began */
+	int nice;	      /* A, relaxed: the one that it got */
+	int policy;	      /* A, relaxed: the one that it got */
+
+	struct wqi_pool *pool;		/* A, release: I but for a rescuer, which goes about */
 	struct wqi_worker *all_next;	/* I: pool->workers */
 	struct wqi_worker *spare_next;	/* L: pool->spare, or the manager's list of the dead */
 	struct cds_list_head idle_node; /* L: pool->idle */
+	struct cds_list_head on_node;	/* L: pool->idle_on */
 	struct cds_list_head scheduled; /* L: items that wait for the one it runs */
 	struct cds_list_head waiters;	/* L: flushers of the item it runs */
 	uint64_t idle_since_ns;		/* L */
-	uint32_t wake;			/* A, seq_cst: futex word; 1: has been woken */
+	unsigned last_cpu;		/* L: where it became idle */
+	uint32_t wake;			/* A, seq_cst: futex word; 1: woken, 2: by a sentinel */
 	bool idle;			/* L: on pool->idle */
-	bool counted;			/* L: is one of pool->nr_running */
+	unsigned place;			/* L: its place among pool->runners, if it is counted */
+	bool rescuing;			/* L: it is out, in another pool than its home */
+	struct wqi_pool *home;		/* S: a rescuer's, while it is out */
+	unsigned nr_regions;		/* S: wq_block_begin() calls that are open */
 	bool retire;			/* L: told to end */
+	bool marked;			/* L: there is something to be seen to at the run's end */
 	bool described;			/* L: desc is of the item that runs */
+	bool hogged;			/* L: the run was found to be CPU intensive */
+	bool intensive;			/* L: the run is of a queue that says so of all */
 	unsigned id;			/* I */
 	pthread_t thread;		/* manager only */
-	uint64_t batch_start_ns;	/* S: when counting for pool->item_ns began */
-	uint64_t batch_started;		/* S: pool->nr_started then */
-	unsigned batch_items;		/* S: items that this worker has run since */
-	char desc[WQ_DESC_BYTES];	/* L: what its item says of itself, if described */
+	bool measure;			/* L: the CPU time of this run is measured */
+	bool is_long;			/* L: the monitor saw the run twice */
+	bool aside;			/* S: it does not count in its pool: sole, or rescuing */
+	uint64_t cpu_mark_ns;		/* S: CPU time that is charged to queues already */
+	uint64_t cpu_used_ns;		/* S: what the run took, if it was measured */
+	const void *call_fn;		/* A, relaxed: if the run is a closure's, its function */
+	uint64_t seen_run;		/* A, release; the monitor's: the run at its last look */
+	uint64_t seen_cpu_ns;	  /* A, relaxed; the monitor's: CPU time when it saw that first */
+	uint64_t last_cpu_ns;	  /* monitor only: CPU time at its last look */
+	uint32_t verdict;	  /* monitor only: what that look found */
+	uint64_t batch_start_ns;  /* S: when counting for pool->item_ns began */
+	uint64_t batch_started;	  /* S: pool->nr_started then */
+	unsigned batch_items;	  /* S: items that this worker has run since */
+	char desc[WQ_DESC_BYTES]; /* L: what its item says of itself, if described */
 };
 
 /* The worker that the calling thread is, or NULL. */
@@ -44,6 +75,9 @@ extern __thread struct wqi_worker *wqi_worker_self __attribute__((tls_model("ini
 
 /* The thread's function; @arg is the struct wqi_worker. */
 void *wqi_worker_main(void *arg);
+
+/* What its thread is called. */
+void wqi_worker_name(const struct wqi_worker *worker, char to[16]);
 
 /* Run items until the worker is to end. */
 void wqi_worker_loop_locked(struct wqi_worker *self);
@@ -60,14 +94,21 @@ void wqi_worker_reset(struct wqi_worker *worker);
 /* Is the caller in the function of an item of @wq? */
 bool wqi_worker_serves(const struct wq *wq);
 
-/* The worker stops counting as running, though its item goes on: another may run. */
-void wqi_worker_uncount_locked(struct wqi_worker *worker);
+/* Count items, and the time they take together, from here; and take what they cost from it. */
+void wqi_worker_batch_begin_locked(struct wqi_worker *self);
+void wqi_worker_batch_end_locked(struct wqi_worker *self);
 
-/*
- * Around a wait inside the library: the worker, if the caller is one, does not
- * count as running.  No lock held.  The first answers what the second wants.
- */
-bool wqi_worker_wait_begin(void);
-void wqi_worker_wait_end(bool uncounted);
+/* Awake: may it run?  Then it counts.  Nothing to run: has it paid to wait for it? */
+bool wqi_worker_is_needed_locked(struct wqi_worker *self);
+bool wqi_worker_spin_locked(struct wqi_worker *self);
+
+/* Sleep.  True: there may be work; false: it is to end. */
+bool wqi_worker_idle_locked(struct wqi_worker *self);
+
+/* Run one item, off its list and counted as active.  The lock is dropped while it runs. */
+void wqi_worker_run_locked(struct wqi_worker *self, struct wq_work *work, struct wqi_pwq *pwq);
+
+/* The first item of @pwq that may start: off its list, and holding one of nr_active; or NULL. */
+struct wq_work *wqi_worker_next_of_locked(struct wqi_pool *pool, struct wqi_pwq *pwq);
 
 #endif /* WQI_WORKER_H */

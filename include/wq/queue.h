@@ -29,13 +29,20 @@ extern "C" {
  *
  * A WQ_DEDICATED queue's thread is made by this call, is named after the queue,
  * and lives as long; only where an item ended it by pthread_exit() or was
- * cancelled it is replaced.
+ * cancelled it is replaced.  So is a WQ_MEM_RECLAIM queue's rescuer, which runs
+ * the queue's items, one at a time, where these wait for a worker and none can be
+ * made for 10 ms.  A WQ_DEDICATED queue needs none.
+ *
+ * Items of a WQ_BH queue run on one worker for each CPU, under SCHED_FIFO where
+ * that is permitted, else at the nearest nice value to -20 (wq_pool_stats_read()
+ * says which): they must be short and must not block.
  *
  * Return: the queue, to be ended with wq_destroy(); NULL and errno: EINVAL
  *   @name NULL or empty, unknown flags, WQ_ORDERED or WQ_DEDICATED with
- *   WQ_PERCPU, WQ_POWER_EFFICIENT or with @max_active above 1, @max_active out of
- *   range; EOPNOTSUPP a flag that is not built yet; ENOMEM; EAGAIN the manager
- *   thread, or the one of a WQ_DEDICATED queue, could not be made; ESHUTDOWN
+ *   WQ_PERCPU, WQ_POWER_EFFICIENT or with @max_active above 1, WQ_BH with others
+ *   than WQ_PERCPU and WQ_HIGHPRI (which it implies), @max_active out of
+ *   range; EOPNOTSUPP a flag that is not built yet; ENOMEM; EAGAIN the library's
+ *   own threads, a WQ_DEDICATED queue's thread or a rescuer could not be made; ESHUTDOWN
  *   wq_shutdown() is ending the threads.  Nothing has changed after a failure.
  * Context: any thread or item; allocates, may sleep.
  * Safety: MT-Safe, AS-Unsafe.
@@ -52,7 +59,8 @@ WQ_API struct wq *wq_alloc(const char *name, unsigned flags, int max_active);
  * until the thaw.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
- *   items.  Nothing has changed after a failure.
+ *   items, or from an item of a WQ_BH queue for a WQ_BH queue: they share threads.
+ *   Nothing has changed after a failure.
  * Context: any thread or item of another queue; sleeps.
  * Safety: MT-Safe against queueing on it only; AS-Unsafe.
  * Lifetime: @wq is gone on success.
@@ -149,8 +157,7 @@ WQ_API int wq_schedule(struct wq_work *work);
  * prolong the wait.  A queueing that was answered 0 counts too: the run that it
  * joined is waited for.
  *
- * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
- *   items; -EINVAL NULL.
+ * Return: 0; -EPERM a system queue; -EDEADLK as wq_destroy(); -EINVAL NULL.
  * Context: any thread or item of another queue; sleeps.  Does not allocate.
  * Safety: MT-Safe, AS-Unsafe.
  * Ordering: what those items did happens before the return.
@@ -167,8 +174,7 @@ WQ_API int wq_flush(struct wq *wq);
  * -ESHUTDOWN.  Items that queue themselves for ever hold it up for ever.  Calls
  * nest: the queue takes items again when the last has returned.
  *
- * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
- *   items; -EINVAL NULL.
+ * Return: 0; -EPERM a system queue; -EDEADLK as wq_destroy(); -EINVAL NULL.
  * Context: any thread or item of another queue; sleeps.  Does not allocate.
  * Safety: MT-Safe, AS-Unsafe.
  * Ordering: what those items did happens before the return.
@@ -249,13 +255,13 @@ WQ_API int wq_set_max_active(struct wq *wq, int n);
  * wq_system() is unbound; the others are per CPU, as in Linux: the second for
  * short items, the third of raised priority, the fourth for items that may take
  * long; the freezable one takes part in wq_freeze_all(), the power efficient one is
- * unbound where power is to be saved.  The last needs what is not built yet.
+ * unbound where power is to be saved; the last is for short items that never block.
  *
  * They can't be destroyed, drained, plugged or flushed (-EPERM): flushing a queue
  * that everyone shares deadlocks sooner or later.
  *
  * Return: the queue; NULL and errno: ENOMEM, EAGAIN as wq_alloc(); ESHUTDOWN it
- *   was not there yet and wq_shutdown() is at work; EOPNOTSUPP wq_system_bh().
+ *   was not there yet and wq_shutdown() is at work.
  * Context: any thread; the first call of each allocates, later ones do not.
  * Safety: MT-Safe; AS-Safe from the second call on.
  * Lifetime: until wq_shutdown(), or the process's end.

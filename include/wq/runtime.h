@@ -34,9 +34,9 @@ struct wq_config {
 	/** Description of a machine to pretend, as hwloc has them; not built yet: NULL. */
 	const char *topology;
 	/**
-	 * At most so many worker threads at once, those of WQ_DEDICATED queues and
-	 * the manager not counted; 0: no limit.  Where it is lower than the number
-	 * of items that wait for each other, they wait for ever.
+	 * At most so many worker threads at once, those of WQ_DEDICATED queues,
+	 * rescuers and the library's own not counted; 0: no limit.  Where it is lower
+	 * than the number of items that wait for each other, they wait for ever.
 	 */
 	unsigned max_threads;
 	/** Milliseconds after which an idle worker that is one too many ends. */
@@ -44,8 +44,8 @@ struct wq_config {
 	/** Microseconds to wait awake before sleeping, at most; 0: sleep at once. */
 	unsigned spin_max_us;
 	/**
-	 * Microseconds of computing after which an item stops holding up others;
-	 * 0: never.  Kept, and without effect yet.
+	 * Microseconds of computing after which an item stops holding up others
+	 * (G12); 0: never.
 	 */
 	unsigned cpu_intensive_us;
 	/** Stack of each worker in bytes; 0, and where it can't be had: the C library's default. */

@@ -56,13 +56,13 @@ enum wq_flags {
 	WQ_HIGHPRI = 1u << 3,
 	/** Items compute for long: they do not count as running in their pool. */
 	WQ_CPU_INTENSIVE = 1u << 4,
-	/** (later) Owns a rescuer thread: progress without creating threads. */
+	/** Owns a rescuer thread: its items get on where no thread can be made. */
 	WQ_MEM_RECLAIM = 1u << 5,
 	/** Takes part in wq_freeze_all() and wq_thaw_all(). */
 	WQ_FREEZABLE = 1u << 6,
 	/** Per CPU, but unbound where the library is set up to save power. */
 	WQ_POWER_EFFICIENT = 1u << 7,
-	/** (later) Never sleeps, highest priority. */
+	/** Per CPU, on one worker of the highest priority permitted; items must not block. */
 	WQ_BH = 1u << 8,
 	/** (later) Open to the control tool. */
 	WQ_OBSERVE = 1u << 9,

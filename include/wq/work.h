@@ -100,8 +100,8 @@ WQ_API unsigned wq_work_busy(const struct wq_work *work);
  *
  * Return: 1 it waited; 0 the item was idle; -EDEADLK called from the item's own
  *   function, or for an item pending on an ordered queue (or one whose
- *   max_active is 1) from an item of that queue; -EINVAL NULL or not
- *   initialised.  Nothing changes on failure.
+ *   max_active is 1) from an item of that queue, or on a WQ_BH queue from an item
+ *   of one on the same CPU; -EINVAL NULL or not initialised.  Nothing changes on failure.
  * Context: any thread or item; sleeps.  Does not allocate.
  * Safety: MT-Safe, AS-Unsafe.
  * Ordering: what the instance did happens before the return.

@@ -24,6 +24,8 @@
 #include <wq/queue.h>
 #include <wq/closure.h>
 #include <wq/worker.h>
+#include <wq/block.h>
+#include <wq/stats.h>
 #include <wq/runtime.h>
 
 #endif /* WQ_WQ_H */

@@ -209,12 +209,12 @@ static void plan_thread(struct round_calls *calls, enum op op, enum op against, 
 }
 
 /* What the item itself does: it queues itself, or takes back that somebody has. */
-static void plan_inside(struct round_calls *calls, uint64_t *rng, bool only_current)
+static void plan_inside(struct round_calls *calls, uint64_t *rng, bool only_current, unsigned first)
 {
 	static const uint8_t choice[] = {MODEL_QUEUE,  MODEL_QUEUE, MODEL_QUEUE,  MODEL_CANCEL,
 					 MODEL_ENABLE, MODEL_BUSY,  MODEL_DISABLE};
 	uint64_t r = random_next(rng);
-	unsigned run = 1 + (r >> 16 & 1), nr = r >> 8 & 1 ? 0 : 1 + (r >> 9) % 3;
+	unsigned run = first + (r >> 16 & 1), nr = r >> 8 & 1 ? 0 : 1 + (r >> 9) % 3;
 
 	while (nr--) {
 		struct round_call call = {.run = (uint8_t)run};
@@ -339,7 +339,9 @@ static void plan_make(struct round_plan *plan, enum op one, enum op two, uint64_
 		plan_make_legal(plan, t, destroyer);
 	plan_setup(plan, rng, used, one == OP_FREEZE || two == OP_FREEZE);
 	plan_make_matter(plan);
-	plan_inside(&plan->threads[MODEL_INSIDE], rng, destroyer[MODEL_HERE]);
+	/* A run that is flushed before the gate opens must not queue the item behind it. */
+	plan_inside(&plan->threads[MODEL_INSIDE], rng, destroyer[MODEL_HERE],
+		    plan->gate && plan->threads[MODEL_MAIN].calls[1].kind == MODEL_FLUSH ? 2 : 1);
 }
 
 /* --- the matrix --- */

@@ -32,11 +32,7 @@ static void alloc_refuses_bad_arguments(void **state)
 
 static void alloc_refuses_flags_that_are_not_built(void **state)
 {
-	static const unsigned later[] = {WQ_MEM_RECLAIM, WQ_BH, WQ_OBSERVE};
-	unsigned i;
-
-	for (i = 0; i < ARRAY_SIZE(later); i++)
-		expect_refused("q", later[i], 0, EOPNOTSUPP);
+	expect_refused("q", WQ_OBSERVE, 0, EOPNOTSUPP);
 	expect_refused("q", WQ_BH | WQ_ORDERED, 3, EINVAL);
 }
 
@@ -133,13 +129,6 @@ static void system_queues_are_shared_and_protected(void **state)
 	assert_int_equal(wq_schedule(&probe.work), 1);
 	wq_work_flush(&probe.work);
 	assert_int_equal(probe.runs, 1);
-}
-
-static void system_queue_that_is_not_built_says_so(void **state)
-{
-	errno = 0;
-	assert_null(wq_system_bh());
-	assert_int_equal(errno, EOPNOTSUPP);
 }
 
 struct where {
@@ -475,7 +464,6 @@ int main(void)
 		cmocka_unit_test(set_max_active_checks_its_arguments),
 		cmocka_unit_test(set_max_active_lets_waiting_items_go),
 		cmocka_unit_test(system_queues_are_shared_and_protected),
-		cmocka_unit_test(system_queue_that_is_not_built_says_so),
 		cmocka_unit_test(queue_on_runs_on_that_cpu),
 		cmocka_unit_test(queue_on_checks_the_cpu),
 		cmocka_unit_test(percpu_queue_runs_where_it_was_queued),

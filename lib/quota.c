@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns reading the CPU quota of cgroups.  Does not follow later changes. */
+#include "quota.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUOTA_PATH_BYTES 4096
+#define QUOTA_LINE_BYTES (2 * QUOTA_PATH_BYTES)
+
+struct quota_group {
+	bool v2;
+	char path[QUOTA_PATH_BYTES];  /* the process's group, from the hierarchy's root */
+	char above[QUOTA_PATH_BYTES]; /* what is mounted, from the hierarchy's root */
+	char mount[QUOTA_PATH_BYTES]; /* where */
+};
+
+/* Is @word one of the words of a list with commas? */
+static bool quota_list_has(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (; list; list = strchr(list, ',')) {
+		list += *list == ',';
+		if (!strncmp(list, word, len) && (!list[len] || list[len] == ','))
+			return true;
+	}
+	return false;
+}
+
+static FILE *quota_open(const char *root, const char *path)
+{
+	char whole[2 * QUOTA_PATH_BYTES + 64];
+
+	if (snprintf(whole, sizeof(whole), "%s%s", root, path) >= (int)sizeof(whole))
+		return NULL;
+	return fopen(whole, "re");
+}
+
+/* Lines are "ID:CONTROLLERS:PATH"; v2's has no controllers. */
+static bool quota_read_group(const char *root, struct quota_group *group)
+{
+	FILE *file = quota_open(root, "/proc/self/cgroup");
+	char line[QUOTA_LINE_BYTES], *controllers, *path;
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		controllers = strchr(line, ':');
+		path = controllers ? strchr(controllers + 1, ':') : NULL;
+		if (!path)
+			continue;
+		*path++ = '\0';
+		controllers++;
+		found = group->v2 ? !*controllers : quota_list_has(controllers, "cpu");
+		if (found)
+			snprintf(group->path, sizeof(group->path), "%s", path);
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* "ID PARENT DEVICE ROOT MOUNT OPTIONS ... - TYPE SOURCE OPTIONS" */
+static bool quota_read_mount(const char *root, struct quota_group *group)
+{
+	FILE *file = quota_open(root, "/proc/self/mountinfo");
+	char line[QUOTA_LINE_BYTES], type[32], options[256], *rest;
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		rest = strstr(line, " - ");
+		if (!rest || sscanf(rest, " - %31s %*s %255s", type, options) != 2 ||
+		    sscanf(line, "%*s %*s %*s %4095s %4095s", group->above, group->mount) != 2)
+			continue;
+		found = group->v2 ? !strcmp(type, "cgroup2")
+				  : !strcmp(type, "cgroup") && quota_list_has(options, "cpu");
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static bool quota_number(const char *root, const char *dir, const char *name, long long *first,
+			 long long *second)
+{
+	char path[QUOTA_PATH_BYTES + 64], line[64];
+	char *rest;
+	FILE *file;
+	bool ok;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return false;
+	file = quota_open(root, path);
+	if (!file)
+		return false;
+	ok = fgets(line, sizeof(line), file);
+	fclose(file);
+	if (!ok)
+		return false;
+	*first = strtoll(line, &rest, 10); /* v2 says "max" where there is none: 0 */
+	if (rest == line)
+		return false;
+	if (second)
+		*second = strtoll(rest, NULL, 10);
+	return true;
+}
+
+/* CPUs that one group allows, rounded up; 0 any. */
+static unsigned quota_of_dir(const char *root, const char *dir, bool v2)
+{
+	long long quota = 0, period = 0, cpus;
+
+	if (v2 ? !quota_number(root, dir, "cpu.max", &quota, &period)
+	       : !quota_number(root, dir, "cpu.cfs_quota_us", &quota, NULL) ||
+			    !quota_number(root, dir, "cpu.cfs_period_us", &period, NULL))
+		return 0;
+	if (quota <= 0 || period <= 0)
+		return 0;
+	cpus = quota / period + (quota % period != 0);
+	return cpus > INT_MAX ? 0 : (unsigned)cpus;
+}
+
+/* The smallest of the group's and those above it, as far up as they are mounted. */
+static unsigned quota_of_hierarchy(const char *root, bool v2)
+{
+	static struct quota_group group; /* under G, as the caller is; too large for a stack */
+	unsigned cpus = 0, of_dir;
+	size_t above, mounted;
+	char *slash;
+
+	group.v2 = v2;
+	if (!quota_read_group(root, &group) || !quota_read_mount(root, &group))
+		return 0;
+	/* In a container's view the mount's root may be the group itself. */
+	above = strcmp(group.above, "/") ? strlen(group.above) : 0;
+	if (strncmp(group.path, group.above, above) || !strcmp(group.path, "/"))
+		above = strlen(group.path);
+	mounted = strlen(group.mount);
+	if (mounted + strlen(group.path + above) >= sizeof(group.mount))
+		return 0;
+	strcpy(group.mount + mounted, group.path + above);
+	for (;;) {
+		of_dir = quota_of_dir(root, group.mount, v2);
+		if (of_dir && (!cpus || of_dir < cpus))
+			cpus = of_dir;
+		slash = strrchr(group.mount + mounted, '/');
+		if (!slash)
+			return cpus;
+		*slash = '\0';
+	}
+}
+
+unsigned wqi_quota_cpus(const char *root)
+{
+	int saved = errno;
+	unsigned v1 = quota_of_hierarchy(root, false), v2 = quota_of_hierarchy(root, true);
+
+	errno = saved;
+	return v1 && (!v2 || v1 < v2) ? v1 : v2;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns handing reports over.  Does not decide what is reported, or how often. */
+#include "report.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "atomic.h"
+
+#include <wq/stats.h>
+
+#define REPORT_BYTES 512
+
+static wq_report_fn report_fn; /* A, release/acquire */
+
+void wq_set_report(wq_report_fn fn)
+{
+	wqi_store_release(&report_fn, fn);
+}
+
+/* One line, in one write, so that others' output does not come between. */
+static void report_to_stderr(const char *report)
+{
+	char line[REPORT_BYTES + 16];
+	int len = snprintf(line, sizeof(line), "libwq: %s\n", report);
+
+	if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+		return; /* nobody to tell */
+}
+
+void wqi_report(const char *fmt, ...)
+{
+	wq_report_fn fn = wqi_load_acquire(&report_fn);
+	char report[REPORT_BYTES];
+	int saved = errno;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(report, sizeof(report), fmt, args);
+	va_end(args);
+	if (fn)
+		fn(report);
+	else
+		report_to_stderr(report);
+	errno = saved;
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns what the library says by itself, of things that nobody is told by an answer. */
+#ifndef WQI_REPORT_H
+#define WQI_REPORT_H
+
+/* One sentence, without a line's end.  No lock held. */
+void wqi_report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif /* WQI_REPORT_H */

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns calling rescuers and what they do out there.  Their threads: manager.c. */
+#include "rescuer.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "block.h"
+#include "charge.h"
+#include "cpu.h"
+#include "pwq.h"
+#include "queue.h"
+
+uint32_t wqi_rescuers_out;
+
+/*
+ * The queue can't go while an item of it is listed here, nor can its rescuer's home.
+ * ORD-SLEEP (a): `called` is set, then the home's kick is read.
+ */
+static void mayday_for_locked(struct wq_work *work)
+{
+	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
+	struct wqi_pool *home = wqi_pwq_wq(pwq)->rescuer;
+
+	if (!home || wqi_xchg(&pwq->mayday, 1))
+		return;
+	wqi_count(&pwq->nr_mayday, 1);
+	wqi_xchg(&home->called, 1);
+	wqi_pool_kick(home);
+}
+
+void wqi_mayday_locked(struct wqi_pool *pool)
+{
+	struct cds_list_head *link;
+
+	wqi_assert_held(&pool->lock);
+
+	for (link = pool->ready_list.next; link != &pool->ready_list; link = link->next)
+		mayday_for_locked(wqi_link_work(link));
+	for (link = pool->worklist.next; link != &pool->worklist; link = link->next)
+		mayday_for_locked(wqi_link_work(link));
+}
+
+static void rescuer_go_to_cpu(const struct wqi_pool *pool)
+{
+	wqi_cpu_mask one;
+
+	if (pool->cpu < 0 || !wqi_cpu_is_usable((unsigned)pool->cpu))
+		return;
+	memset(&one, 0, sizeof(one));
+	CPU_SET_S((unsigned)pool->cpu, sizeof(one), one.set);
+	sched_setaffinity(0, sizeof(one), one.set);
+}
+
+static void rescuer_enter(struct wqi_worker *self, struct wqi_pool *pool)
+{
+	rescuer_go_to_cpu(pool);
+	wqi_add(&wqi_rescuers_out, 1);
+	wqi_pool_lock(pool);
+	self->rescuing = self->marked = true;
+	self->home = self->pool;
+	wqi_store_release(&self->pool, pool);
+}
+
+/* What waited for its item is the pool's: it may be of other queues. */
+static void rescuer_give_back_locked(struct wqi_worker *self)
+{
+	cds_list_splice(&self->scheduled, &self->pool->ready_list);
+	CDS_INIT_LIST_HEAD(&self->scheduled);
+}
+
+static void rescuer_leave_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+
+	wqi_store_release(&self->pool, self->home);
+	self->rescuing = false;
+	wqi_pool_hand_over_locked(pool);
+	wqi_pool_unlock(pool);
+	wqi_sub(&wqi_rescuers_out, 1);
+}
+
+static bool rescuer_is_wanted_locked(const struct wqi_pool *pool)
+{
+	return !pool->nr_running && !pool->nr_idle;
+}
+
+/* Items that it runs in one pool before it looks whether others have called. */
+#define RESCUER_TURN 16
+
+/* The rescuer's own state is its home's; it only lends itself. */
+static void rescuer_serve(struct wqi_worker *self, struct wqi_pwq *pwq, struct wqi_pool *pool)
+{
+	struct wq_work *work;
+	unsigned left;
+
+	rescuer_enter(self, pool);
+	for (left = RESCUER_TURN; rescuer_is_wanted_locked(pool); left--) {
+		if (!left) {
+			/* As if it had called again. */
+			wqi_xchg(&pwq->mayday, 1);
+			wqi_xchg(&self->home->called, 1);
+			break;
+		}
+		work = wqi_worker_next_of_locked(pool, pwq);
+		if (!work)
+			break;
+		wqi_worker_run_locked(self, work, pwq);
+		rescuer_give_back_locked(self);
+	}
+	rescuer_leave_locked(self);
+}
+
+void wqi_rescuer_go_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *home = self->pool, *pool;
+	struct wq *wq = wqi_load_acquire(&home->rescues);
+	unsigned i;
+
+	/* At home it still counts as running: nobody is to be kicked, it looks when it is back. */
+	wqi_store_relaxed(&self->counted, false);
+	wqi_xchg(&home->called, 0);
+	wqi_pool_unlock(home);
+	for (i = 0; wq && i < wq->nr_pwqs; i++) {
+		pool = wqi_load_acquire(&wq->pwqs[i].pool);
+		if (pool && wqi_load_seq_cst(&wq->pwqs[i].mayday) &&
+		    wqi_xchg(&wq->pwqs[i].mayday, 0))
+			rescuer_serve(self, &wq->pwqs[i], pool);
+	}
+	if (wq && wq->flags & WQ_PERCPU)
+		sched_setaffinity(0, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+	wqi_pool_lock(home);
+	wqi_store_relaxed(&self->counted, true);
+}
+
+void wqi_rescuer_torn_down(struct wqi_worker *self)
+{
+	struct wqi_pool *home = self->home;
+
+	wqi_pool_lock(self->pool);
+	/* Others may have called, and it comes to none of them: its successor does. */
+	wqi_xchg(&home->called, 1);
+	wqi_charge_end_locked(self, self->current_pwq, self->current_fn);
+	self->current_pwq->nr_completed++;
+	wqi_worker_finish_locked(self, self->current_pwq);
+	rescuer_give_back_locked(self);
+	rescuer_leave_locked(self);
+	wqi_pool_lock(home);
+	wqi_store_relaxed(&self->counted, true);
+	wqi_pool_unlock(home);
+}
