@@ -6,6 +6,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,11 +21,16 @@ struct bench_item {
 	union {
 		struct wq_work work;
 		struct naive_item naive;
+		struct {
+			bool notify, done;
+		} glib;
+		void *uv; /* the request, made by init */
 	};
 	void (*fn)(struct bench_item *item);
 	uint64_t number;
 } __attribute__((aligned(64)));
 
+/* What a peer does not have is NULL, and the workloads that need it do not apply. */
 struct bench_peer {
 	const char *name;
 	void (*start)(void);
@@ -33,41 +39,116 @@ struct bench_peer {
 	void (*queue)(struct bench_item *item);
 	/* Through a queue that runs one at a time, in order. */
 	void (*queue_serial)(struct bench_item *item);
+	/*
+	 * To what serves the process's last CPU.  Of a pool of threads that are bound to
+	 * no CPU, a pool of one thread stands for it.
+	 */
+	void (*queue_one_cpu)(struct bench_item *item);
 	/* Queue the item, and wait until it has run. */
 	void (*queue_and_wait)(struct bench_item *item);
+	/* Items can be queued by one thread only: call @fn there.  NULL: by any. */
+	void (*call)(void (*fn)(void *arg), void *arg);
+	/* Wait until the peer has let go of items that have run.  NULL: it has. */
+	void (*settle)(void);
+	/* Free what init made.  NULL: nothing. */
+	void (*fini)(struct bench_item *item);
 };
 
-extern const struct bench_peer bench_peer_wq, bench_peer_naive;
+extern const struct bench_peer bench_peer_glib, bench_peer_uv;
+extern const struct bench_peer *const bench_peers[];
+extern const unsigned bench_nr_peers;
+#define BENCH_MAX_PEERS 4
+
+/* What a workload measures; two of the same name share a cell: p50 / p99. */
+struct bench_figure {
+	const char *name, *unit;
+};
+#define BENCH_MAX_FIGURES 4
+
+enum bench_table {
+	BENCH_PLAIN,
+	BENCH_PAIRS,
+	BENCH_FORKS, /* each peer is compared with itself, without and with items */
+};
 
 struct bench_workload {
 	const char *name;
-	const char *unit;
-	double (*run)(const struct bench_peer *peer, bool quick);
+	/* Sets a value for each figure; NAN where the workload does not apply. */
+	void (*run)(const struct bench_peer *peer, bool quick, double *values);
+	enum bench_table table;
+	bool alone; /* in a process of its own: see alone.c */
+	struct bench_figure figures[BENCH_MAX_FIGURES];
 };
 
 extern const struct bench_workload bench_workloads[];
 extern const unsigned bench_nr_workloads;
+#define BENCH_MAX_WORKLOADS 24
 
-static inline uint64_t bench_now(void)
+/* throughput.c: what the library itself costs, with items that do nothing. */
+void bench_empty_1p(const struct bench_peer *peer, bool quick, double *values);
+void bench_empty_2p(const struct bench_peer *peer, bool quick, double *values);
+void bench_empty_4p(const struct bench_peer *peer, bool quick, double *values);
+void bench_serial_2p(const struct bench_peer *peer, bool quick, double *values);
+void bench_spawn_tree(const struct bench_peer *peer, bool quick, double *values);
+void bench_resubmit_chain(const struct bench_peer *peer, bool quick, double *values);
+void bench_pingpong_hot(const struct bench_peer *peer, bool quick, double *values);
+void bench_pingpong_cold(const struct bench_peer *peer, bool quick, double *values);
+
+/* blocking.c: many items that sleep; and items that compute behind some that sleep. */
+void bench_blocking(const struct bench_peer *peer, bool quick, double *values);
+void bench_starvation(const struct bench_peer *peer, bool quick, double *values);
+
+/* behind.c: one item behind one that is blocked, on the same CPU. */
+void bench_behind_pipe(const struct bench_peer *peer, bool quick, double *values);
+void bench_behind_mutex(const struct bench_peer *peer, bool quick, double *values);
+void bench_behind_file(const struct bench_peer *peer, bool quick, double *values);
+void bench_behind_sleep(const struct bench_peer *peer, bool quick, double *values);
+
+/* idle.c: what it costs to have nothing to do. */
+void bench_idle(const struct bench_peer *peer, bool quick, double *values);
+
+/* fork.c: fork, exec and wait, beside no pending item and beside bench_fork_items(). */
+void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values);
+unsigned bench_fork_items(bool quick);
+
+/* As @workload's run, in a new process that uses no other peer. */
+void bench_run_alone(const struct bench_workload *workload, const struct bench_peer *peer,
+		     bool quick, double *values);
+/* What the new process does. */
+void bench_print_alone(const struct bench_workload *workload, const struct bench_peer *peer,
+		       bool quick);
+
+static inline uint64_t bench_clock(clockid_t id)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(id, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t bench_now(void)
+{
+	return bench_clock(CLOCK_MONOTONIC);
+}
+
+void bench_sleep_ns(uint64_t ns);
+
+static inline void bench_call(const struct bench_peer *peer, void (*fn)(void *arg), void *arg)
+{
+	if (peer->call)
+		peer->call(fn, arg);
+	else
+		fn(arg);
 }
 
 /* Print what failed and exit with status 1, if it did. */
 void bench_must(bool ok, const char *what);
 
-/* Median of times in ns, in µs; sorts them. */
-double bench_median_us(uint64_t *took, uint64_t nr);
+/* The time in µs below which so many of 100 stay; sorts them. */
+double bench_percentile_us(uint64_t *took, uint64_t nr, unsigned percent);
 
-/*
- * Medians in µs of fork, exec and wait: beside no pending item, and beside
- * bench_fork_items().  One of the peer's items that waits holds them up.
- */
-void bench_fork_exec(const struct bench_peer *peer, bool quick, double *none, double *pending);
-unsigned bench_fork_items(bool quick);
+/* Of at most 100 values. */
+double bench_median(const double *values, unsigned nr);
 
 /* Round trip of a cache line between the first two CPUs, in ns; 0 with one CPU. */
 double bench_probe_line(void);

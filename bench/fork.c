@@ -56,10 +56,9 @@ static uint64_t fork_exec(void)
 
 static void time_forks(uint64_t *took, unsigned nr)
 {
-	struct timespec settle = {.tv_nsec = 20000000};
 	unsigned i;
 
-	nanosleep(&settle, NULL); /* until what was queued is sorted in, or has run */
+	bench_sleep_ns(20000000); /* until what was queued is sorted in, or has run */
 	for (i = 0; i < NR_WARM; i++)
 		fork_exec();
 	for (i = 0; i < nr; i++)
@@ -90,12 +89,17 @@ unsigned bench_fork_items(bool quick)
 	return quick ? 200000 : 1000000;
 }
 
-void bench_fork_exec(const struct bench_peer *peer, bool quick, double *none, double *pending)
+void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values)
 {
 	unsigned nr_items = bench_fork_items(quick), nr = quick ? 50 : 200, half = nr / 2, i;
-	struct bench_item *items = aligned_alloc(64, (nr_items + 1) * sizeof(*items));
-	uint64_t *took = calloc(2 * nr, sizeof(*took));
+	struct bench_item *items;
+	uint64_t *took;
 
+	values[0] = values[1] = NAN;
+	if (!peer->queue_serial)
+		return;
+	items = aligned_alloc(64, (nr_items + 1) * sizeof(*items));
+	took = calloc(2 * nr, sizeof(*took));
 	bench_must(items && took, "allocating items");
 	bench_must(!sem_init(&gate_reached, 0, 0) && !sem_init(&gate_open, 0, 0) &&
 			   !sem_init(&all_ran, 0, 0),
@@ -110,8 +114,8 @@ void bench_fork_exec(const struct bench_peer *peer, bool quick, double *none, do
 	time_forks_beside(peer, items, nr_items, took + nr, half);
 	time_forks_beside(peer, items, nr_items, took + nr + half, nr - half);
 	time_forks(took + half, nr - half);
-	*none = bench_median_us(took, nr);
-	*pending = bench_median_us(took + nr, nr);
+	values[0] = bench_percentile_us(took, nr, 50);
+	values[1] = bench_percentile_us(took + nr, nr, 50);
 	free(took);
 	free(items);
 }

@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The pools that are compared: libwq and the naive one. */
+/* The pools that are compared: the list, libwq and the naive one. */
 #include "bench.h"
 
 #include <sched.h>
-#include <stdlib.h>
-
-void bench_must(bool ok, const char *what)
-{
-	if (!ok) {
-		fprintf(stderr, "wq-bench: %s failed\n", what);
-		exit(1);
-	}
-}
 
 /* --- libwq --- */
 
-static struct wq *wq_plain, *wq_serial;
+static struct wq *wq_plain, *wq_serial, *wq_percpu;
+static int last_cpu;
 
 static void bench_wq_start(void)
 {
+	cpu_set_t cpus;
+	int cpu;
+
 	wq_plain = wq_alloc("bench", 0, 0);
 	wq_serial = wq_alloc("bench-serial", WQ_ORDERED, 0);
-	bench_must(wq_plain && wq_serial, "wq_alloc");
+	wq_percpu = wq_alloc("bench-percpu", WQ_PERCPU, 0);
+	bench_must(wq_plain && wq_serial && wq_percpu, "wq_alloc");
+	bench_must(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity");
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &cpus))
+			last_cpu = cpu;
 }
 
 static void bench_wq_stop(void)
 {
-	bench_must(!wq_destroy(wq_plain) && !wq_destroy(wq_serial), "wq_destroy");
+	bench_must(!wq_destroy(wq_plain) && !wq_destroy(wq_serial) && !wq_destroy(wq_percpu),
+		   "wq_destroy");
 }
 
 static void bench_wq_fn(struct wq_work *work, void *ctx)
@@ -53,19 +54,25 @@ static void bench_wq_queue_serial(struct bench_item *item)
 	bench_must(wq_queue(wq_serial, &item->work) == 1, "wq_queue");
 }
 
+static void bench_wq_queue_one_cpu(struct bench_item *item)
+{
+	bench_must(wq_queue_on(wq_percpu, &item->work, last_cpu) == 1, "wq_queue_on");
+}
+
 static void bench_wq_queue_and_wait(struct bench_item *item)
 {
 	bench_wq_queue(item);
 	bench_must(wq_work_flush(&item->work) >= 0, "wq_work_flush");
 }
 
-const struct bench_peer bench_peer_wq = {
+static const struct bench_peer bench_peer_wq = {
 	.name = "libwq",
 	.start = bench_wq_start,
 	.stop = bench_wq_stop,
 	.init = bench_wq_init,
 	.queue = bench_wq_queue,
 	.queue_serial = bench_wq_queue_serial,
+	.queue_one_cpu = bench_wq_queue_one_cpu,
 	.queue_and_wait = bench_wq_queue_and_wait,
 };
 
@@ -119,12 +126,26 @@ static void bench_naive_queue_and_wait(struct bench_item *item)
 	naive_wait(naive_plain, &item->naive);
 }
 
-const struct bench_peer bench_peer_naive = {
+static const struct bench_peer bench_peer_naive = {
 	.name = "naive",
 	.start = bench_naive_start,
 	.stop = bench_naive_stop,
 	.init = bench_naive_init,
 	.queue = bench_naive_queue,
 	.queue_serial = bench_naive_queue_serial,
+	.queue_one_cpu = bench_naive_queue_serial,
 	.queue_and_wait = bench_naive_queue_and_wait,
 };
+
+const struct bench_peer *const bench_peers[] = {
+	&bench_peer_naive,
+#ifdef BENCH_GLIB
+	&bench_peer_glib,
+#endif
+#ifdef BENCH_UV
+	&bench_peer_uv,
+#endif
+	&bench_peer_wq,
+};
+
+const unsigned bench_nr_peers = sizeof(bench_peers) / sizeof(bench_peers[0]);

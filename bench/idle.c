@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What it costs to have nothing to do, after a burst of items of which some slept. */
+#include "batch.h"
+
+#include <sys/resource.h>
+
+#define NR_SLEEPING 64u
+#define NR_EMPTY    100000u
+
+struct usage {
+	double switches, cpu_us;
+};
+
+static void burst_fn(struct bench_item *item)
+{
+	if (item->number < NR_SLEEPING)
+		bench_sleep_ns(10000000);
+	bench_count_run();
+}
+
+/* Of all threads but the caller's, which sleeps through the time that is looked at. */
+static struct usage others_usage(void)
+{
+	struct rusage all, mine;
+	uint64_t all_ns, mine_ns;
+
+	bench_must(!getrusage(RUSAGE_SELF, &all) && !getrusage(RUSAGE_THREAD, &mine), "getrusage");
+	all_ns = bench_clock(CLOCK_PROCESS_CPUTIME_ID);
+	mine_ns = bench_clock(CLOCK_THREAD_CPUTIME_ID);
+	return (struct usage){
+		.switches = (double)(all.ru_nvcsw + all.ru_nivcsw - mine.ru_nvcsw - mine.ru_nivcsw),
+		.cpu_us = ((double)all_ns - (double)mine_ns) / 1000,
+	};
+}
+
+void bench_idle(const struct bench_peer *peer, bool quick, double *values)
+{
+	struct usage before, after;
+
+	bench_begin(peer, NR_SLEEPING + NR_EMPTY, NR_SLEEPING + NR_EMPTY, burst_fn);
+	bench_queue_all();
+	bench_wait_all();
+	bench_end();
+	bench_sleep_ns(1000000000);
+	before = others_usage();
+	bench_sleep_ns(quick ? 1000000000u : 5000000000u);
+	after = others_usage();
+	values[0] = after.switches - before.switches;
+	/* Two clocks are read one after the other: less than 1 µs is nothing. */
+	values[1] = after.cpu_us - before.cpu_us < 1 ? 0 : after.cpu_us - before.cpu_us;
+}
