@@ -186,11 +186,19 @@ void wqi_pool_withdraw_locked(struct wqi_pool *pool)
 		wqi_pool_call_watch_locked(pool);
 }
 
+/* A producer may have taken the offer, for an item that was cancelled since. */
+void wqi_pool_check_offer_locked(struct wqi_pool *pool)
+{
+	if (pool->offered && wqi_load_seq_cst(&pool->kick) == WQI_KICK_NOBODY)
+		wqi_pool_withdraw_locked(pool);
+}
+
 /* Others run.  They see to what waits; but they may be in items for long. */
 static void kick_beside_runners_locked(struct wqi_pool *pool)
 {
 	if (pool->sole)
 		return;
+	wqi_pool_check_offer_locked(pool);
 	if (wqi_pool_has_work_locked(pool)) {
 		if (!pool->watched)
 			wqi_pool_call_watch_locked(pool);

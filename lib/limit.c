@@ -16,6 +16,11 @@ bool wqi_limit_reached; /* A, relaxed: a hint */
 
 static unsigned limit_nr_threads; /* manager only: made and not joined, but dedicated ones */
 
+static bool limit_is_reached(void)
+{
+	return wqi_config.max_threads && limit_nr_threads >= wqi_config.max_threads;
+}
+
 /*
  * True: a worker of the pool is about to end.  @overdue: one that has items will do,
  * and one that has been ending for long (in a destructor) does not count.
@@ -26,7 +31,8 @@ static bool limit_take_from_locked(struct wqi_pool *pool, bool overdue, bool bus
 
 	if (pool->retiring && !overdue)
 		return true;
-	if (pool->nr_idle && !pool->retiring) {
+	/* Where it is not our limit each pool keeps one: it might not get another. */
+	if (pool->nr_idle > !limit_is_reached()) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
 		if (wqi_load_seq_cst(&oldest->wake) != 1) {
 			wqi_pool_retire_locked(pool, oldest);
@@ -52,6 +58,9 @@ void wqi_limit_take_from_others(struct wqi_pool *needy)
 	struct wqi_pool *pool;
 	int pass;
 
+	/* Where it is not the limit that is in the way, one more busy one would not help. */
+	if (!limit_is_reached())
+		overdue = false;
 	for (pass = 0; !found && pass <= overdue; pass++) {
 		for (pool = wqi_manager_pools; pool && !found; pool = pool->managed_next) {
 			if (pool == needy || pool->dedicated)
@@ -62,11 +71,6 @@ void wqi_limit_take_from_others(struct wqi_pool *needy)
 		}
 	}
 	needy->retry_ns = now + LIMIT_LOOK_NS;
-}
-
-static bool limit_is_reached(void)
-{
-	return wqi_config.max_threads && limit_nr_threads >= wqi_config.max_threads;
 }
 
 static struct wqi_pool *limit_neediest(void)
@@ -105,11 +109,13 @@ void wqi_limit_release(struct wqi_pool *pool)
  */
 bool wqi_limit_grant_locked(struct wqi_pool *pool)
 {
-	bool must = !pool->nr_running && wqi_pool_has_work_locked(pool);
+	bool must = !pool->nr_running && !pool->nr_idle && wqi_pool_has_work_locked(pool);
 	struct wqi_pool *first = limit_neediest();
 
-	if (pool->dedicated)
+	if (pool->dedicated) {
+		pool->needy_ns = 0;
 		return true;
+	}
 	if (!limit_is_reached() && (!first || first == pool)) {
 		pool->needy_ns = 0;
 		pool->give_up = false; /* asked for when it had others */

@@ -25,6 +25,9 @@
 /* After a thread could not be made, the next attempt waits this long. */
 #define CREATE_COOL_DOWN_NS 100000000u
 
+/* Failures to make a thread after which one that is idle in another pool is given up. */
+#define FAILURES_A_THREAD 10u
+
 struct wqi_pool *wqi_manager_pools; /* manager only */
 
 static struct wqi_requests manager_requests;
@@ -174,6 +177,11 @@ static void manager_failed_locked(struct wqi_pool *pool, struct wqi_worker *work
 		pool->retry_ns = not_before;
 	else
 		wqi_pool_hand_over_locked(pool);
+	pool->nr_failed_in_row++;
+	/* As at the limit: who has nobody comes before reserves, and gets one that is idle. */
+	if (!pool->nr_running && !pool->nr_idle && pool->retry_ns &&
+	    !wqi_load_relaxed(&pool->awaited))
+		pool->needy_ns = wqi_now_ns();
 }
 
 /* Make one thread; the lock is dropped meanwhile.  Is it on its way? */
@@ -200,6 +208,7 @@ static bool manager_create_one_locked(struct wqi_pool *pool)
 		return false;
 	}
 	wqi_store_relaxed(&pool->not_before_ns, UINT64_C(0));
+	pool->nr_failed_in_row = 0;
 	wqi_limit_count(pool, 1);
 	wqi_sentinels_forgive();
 	return true;
@@ -220,6 +229,7 @@ static unsigned manager_batch_locked(const struct wqi_pool *pool)
 
 static void manager_create(struct wqi_pool *pool)
 {
+	uint64_t retry_ns;
 	unsigned nr;
 
 	wqi_pool_lock(pool);
@@ -241,12 +251,22 @@ static void manager_create(struct wqi_pool *pool)
 			manager_watch_if_waiting_locked(pool);
 			break;
 		}
-		if (!manager_create_one_locked(pool))
+		if (!manager_create_one_locked(pool) || pool->closing)
 			break;
 	}
+	retry_ns = pool->retry_ns;
 	wqi_pool_unlock(pool);
-	if (nr && pool->needy_ns)
+	if (!nr || !pool->needy_ns)
+		return;
+	if (!retry_ns) {
 		wqi_limit_take_from_others(pool);
+		return;
+	}
+	/* The limit is not ours: a thread less need not help.  So rarely, and the next try is as
+	 * planned. */
+	if (pool->nr_failed_in_row % FAILURES_A_THREAD == 1)
+		wqi_limit_take_from_others(pool);
+	pool->retry_ns = retry_ns;
 }
 
 static void manager_forget(struct wqi_pool *pool)
@@ -286,6 +306,8 @@ static void manager_postpone(struct wqi_pool *pool)
 		pool->retry_ns = wqi_load_relaxed(&pool->not_before_ns);
 	else
 		wqi_pool_hand_over_locked(pool);
+	if (!pool->retry_ns)
+		pool->needy_ns = 0;
 	wqi_pool_unlock(pool);
 }
 

@@ -120,7 +120,10 @@ static void monitor_apply_locked(struct wqi_pool *pool, bool waiting)
 static void monitor_help_locked(struct wqi_pool *pool, uint64_t started)
 {
 	if (!pool->nr_running) {
-		wqi_pool_hand_over_locked(pool);
+		/* While creation fails the manager knows when to try again. */
+		if (pool->nr_idle || !wqi_load_relaxed(&pool->not_before_ns) ||
+		    wqi_pool_can_make(pool))
+			wqi_pool_hand_over_locked(pool);
 	} else if (pool->nr_running < pool->level &&
 		   started < MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS) {
 		pool->item_ns = MONITOR_INTERVAL_NS / (started + 1);
@@ -173,6 +176,8 @@ static bool monitor_may_end_locked(struct wqi_pool *pool)
 		wqi_pool_hand_over_locked(pool);
 		return true;
 	}
+	if (pool->offered && wqi_load_seq_cst(&pool->kick) == WQI_KICK_NOBODY)
+		pool->offered = false; /* taken, for an item that was cancelled since */
 	if (!pool->offered)
 		wqi_xchg(&pool->kick, WQI_KICK_MONITOR);
 	if (wqi_inbox_is_empty(&pool->inbox))

@@ -136,16 +136,18 @@ struct wqi_pool {
 	uint64_t needy_ns; /* manager only: since when it needs a thread at the limit, or 0 */
 	struct wqi_pool *managed_next; /* manager only */
 	uint64_t retry_ns;	       /* manager only: when to try creation again, 0 never */
-	uint64_t join_ns;	       /* manager only: when to ask again for who ends, 0 never */
-	uint64_t join_wait_ns;	       /* manager only: and how long it waited for that */
-	struct wqi_pool *watch_next;   /* monitor only: its list of pools */
-	bool on_watch_list;	       /* monitor only */
-	uint64_t watch_ns;	       /* monitor only: when to look again, 0 never */
-	uint64_t distress_ns;	       /* monitor only: since when nobody can run its items, or 0 */
-	uint64_t nr_create_failed;     /* L+: threads that could not be made */
-	uint64_t nr_limit_waits;       /* L: waits for a thread at max_threads */
-	uint64_t nr_above_level;       /* L: items started by one worker too many: none */
-	uint64_t nr_intensive;	       /* L: items found computing for long */
+	unsigned nr_failed_in_row;   /* manager only: threads that could not be made, one after the
+					other */
+	uint64_t join_ns;	     /* manager only: when to ask again for who ends, 0 never */
+	uint64_t join_wait_ns;	     /* manager only: and how long it waited for that */
+	struct wqi_pool *watch_next; /* monitor only: its list of pools */
+	bool on_watch_list;	     /* monitor only */
+	uint64_t watch_ns;	     /* monitor only: when to look again, 0 never */
+	uint64_t distress_ns;	     /* monitor only: since when nobody can run its items, or 0 */
+	uint64_t nr_create_failed;   /* L+: threads that could not be made */
+	uint64_t nr_limit_waits;     /* L: waits for a thread at max_threads */
+	uint64_t nr_above_level;     /* L: items started by one worker too many: none */
+	uint64_t nr_intensive;	     /* L: items found computing for long */
 	uint64_t nr_blocked[WQI_NR_BLOCKED]; /* L: workers found blocked */
 
 	struct wqi_worker *busy[WQI_POOL_BUSY_BUCKETS] WQI_CACHE_ALIGNED; /* L: by item */
@@ -257,6 +259,7 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool);
  * producer is to call.  True: something has come already.  And take it back.
  */
 bool wqi_pool_offer_locked(struct wqi_pool *pool);
+void wqi_pool_check_offer_locked(struct wqi_pool *pool);
 void wqi_pool_withdraw_locked(struct wqi_pool *pool);
 
 /* Can a thread be made, as far as is known?  Or is there hope for an idle worker at least? */

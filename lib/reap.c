@@ -91,7 +91,7 @@ uint64_t wqi_reap_idle(struct wqi_pool *pool, uint64_t now)
 
 	wqi_pool_lock(pool);
 	pool->retire_timed = false;
-	if (wqi_too_many_workers_locked(pool) && !pool->retiring) {
+	if (wqi_too_many_workers_locked(pool)) {
 		oldest = cds_list_entry(pool->idle.prev, struct wqi_worker, idle_node);
 		at = oldest->idle_since_ns + wqi_load_relaxed(&wqi_config.idle_timeout_ns);
 		if (wqi_load_relaxed(&oldest->wake) == 1) {
