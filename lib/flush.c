@@ -136,7 +136,8 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 			continue;
 		}
 		wqi_pool_lock(pool);
-		wqi_pool_splice_locked(pool);
+		if (wqi_pool_splice_locked(pool))
+			wqi_pool_say_waiting_locked(pool);
 		ret = flush_attach_locked(pool, pwq, waiter, settled);
 		wqi_pool_unlock(pool);
 		*in = pool;

@@ -186,6 +186,16 @@ void wqi_pool_withdraw_locked(struct wqi_pool *pool)
 		wqi_pool_call_watch_locked(pool);
 }
 
+/* What sentinels saw in the inbox is on a list now, taken there by no worker. */
+void wqi_pool_say_waiting_locked(struct wqi_pool *pool)
+{
+	unsigned i;
+
+	for (i = 0; i < pool->nr_runners; i++)
+		if (pool->runners[i])
+			wqi_store_relaxed(&pool->runners[i]->others_wait, true);
+}
+
 /* A producer may have taken the offer, for an item that was cancelled since. */
 void wqi_pool_check_offer_locked(struct wqi_pool *pool)
 {
@@ -200,6 +210,7 @@ static void kick_beside_runners_locked(struct wqi_pool *pool)
 		return;
 	wqi_pool_check_offer_locked(pool);
 	if (wqi_pool_has_work_locked(pool)) {
+		wqi_pool_say_waiting_locked(pool);
 		if (!pool->watched)
 			wqi_pool_call_watch_locked(pool);
 	} else if (!pool->offered && wqi_pool_is_dear_locked(pool, WQI_DEAR_NS) &&

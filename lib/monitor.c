@@ -197,6 +197,8 @@ static uint64_t monitor_look(struct wqi_pool *pool, uint64_t now)
 	wqi_pool_lock(pool);
 	wqi_pool_splice_locked(pool);
 	waiting = wqi_pool_has_work_locked(pool);
+	if (waiting)
+		wqi_pool_say_waiting_locked(pool);
 	started = pool->nr_started - pool->seen_started;
 	pool->seen_started = pool->nr_started;
 	wqi_pool_unlock(pool);
@@ -235,6 +237,8 @@ static void monitor_begin(struct wqi_pool *pool, uint64_t now)
 		wqi_store_relaxed(&pool->watched, true);
 	/* Who asked may have said so already; the first look finds whether it is over. */
 	watched = pool->watched && !pool->sole;
+	if (wqi_pool_has_work_locked(pool))
+		wqi_pool_say_waiting_locked(pool);
 	pool->quiet_looks = 0;
 	pool->seen_started = pool->nr_started;
 	wqi_pool_unlock(pool);

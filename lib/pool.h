@@ -272,6 +272,9 @@ static inline bool wqi_pool_is_dear_locked(const struct wqi_pool *pool, unsigned
 	return pool->item_ns - 1 >= ns - 1u;
 }
 
+/* Items were spliced that wait, not by a worker that looks for some. */
+void wqi_pool_say_waiting_locked(struct wqi_pool *pool);
+
 /*
  * To be called after nr_running fell, or where items may have become ready without
  * a push: leaves the pool to the next, if nobody runs; else sees that it is watched,

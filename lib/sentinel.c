@@ -189,7 +189,7 @@ static enum sentinel_look sentinel_look_at(struct wqi_pool *pool, struct wqi_wor
 
 	if (!(run & 1) || !wqi_load_relaxed(&worker->counted))
 		return LOOK_NOTHING;
-	/* What waited when it began may be gone; the monitor knows. */
+	/* What waited may be gone; the monitor knows. */
 	if (wqi_inbox_is_empty(&pool->inbox) &&
 	    !(wqi_load_relaxed(&worker->others_wait) && wqi_load_relaxed(&pool->watched)))
 		return LOOK_NOTHING;

@@ -24,6 +24,10 @@
 #define BATCH_ITEMS 64u
 #define BATCH_DEAR  8u
 
+/* So few items that take so long are not cheap ones beside a preemption. */
+#define BATCH_FEW     4u
+#define BATCH_LONG_NS 500000u
+
 /* Cheap items between two looks whether the CPU's sentinel is armed. */
 #define ARM_ITEMS 16u
 
@@ -46,8 +50,9 @@ void wqi_worker_batch_begin_locked(struct wqi_worker *self)
 }
 
 /*
- * Follows a falling cost at once and a rising one by a factor of four a batch, so
- * that a worker that was preempted once does not look expensive.
+ * Follows a falling cost at once, and a rising one by a factor of four a batch, so
+ * that a worker that was preempted once does not look expensive; but of a few long
+ * items at once.
  */
 void wqi_worker_batch_end_locked(struct wqi_worker *self)
 {
@@ -61,6 +66,8 @@ void wqi_worker_batch_end_locked(struct wqi_worker *self)
 	sample = wall_ns / self->batch_items + 1;
 	if (!pool->item_ns || sample < pool->item_ns)
 		pool->item_ns = (pool->item_ns + sample) / (pool->item_ns ? 2 : 1);
+	else if (self->batch_items <= BATCH_FEW && sample >= BATCH_LONG_NS)
+		pool->item_ns = (pool->item_ns + sample) / 2;
 	else if (sample > 4 * pool->item_ns + 200)
 		pool->item_ns = 4 * pool->item_ns + 200;
 	else

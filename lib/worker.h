@@ -25,7 +25,7 @@ struct wqi_worker {
 	uint64_t blocked_run; /* A, relaxed: the run in which a sentinel found it blocked */
 	uint32_t blocked_how; /* A, relaxed: enum wqi_blocked */
 	pid_t tid;	      /* A, release: 0 until the thread runs */
-	bool others_wait;     /* A, relaxed; S: items waited in the pool when its run began */
+	bool others_wait;     /* L+, relaxed: items wait in the pool while it runs */
 	bool in_lock;	      /* A, relaxed; S: it waits for a pool's lock, and is not blocked */
 	bool counted;	      /* L+, relaxed: is one of pool->nr_running */
 	unsigned cpu;	      /* A, relaxed; S: where its run began */
