@@ -110,9 +110,10 @@ static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
 	return worker;
 }
 
-static int manager_start_thread(struct wqi_worker *worker)
+/* Of a rescuer worker->pool may change as soon as its thread runs. */
+static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker)
 {
-	int cpu = worker->pool->cpu, err;
+	int cpu = pool->cpu, err;
 	char name[16];
 	pthread_attr_t attr;
 	wqi_cpu_mask one;
@@ -143,8 +144,8 @@ static int manager_start_thread(struct wqi_worker *worker)
 	}
 	pthread_attr_destroy(&attr);
 	/* wq_alloc() waits for those: who looks then shall find them by their name. */
-	if (!err && worker->pool->dedicated) {
-		wqi_worker_name(worker, name);
+	if (!err && pool->dedicated) {
+		wqi_worker_name(pool, worker->id, name);
 		pthread_setname_np(worker->thread, name);
 	}
 	return err;
@@ -200,7 +201,7 @@ static bool manager_create_one_locked(struct wqi_pool *pool)
 	manager_begin_busy();
 	if (!worker)
 		worker = manager_new_record(pool);
-	err = worker ? manager_start_thread(worker) : ENOMEM;
+	err = worker ? manager_start_thread(pool, worker) : ENOMEM;
 	manager_end_busy();
 	wqi_pool_lock(pool);
 	if (err) {

@@ -53,20 +53,19 @@ static void thread_set_priority(struct wqi_worker *self)
 	wqi_store_relaxed(&self->nice, getpriority(PRIO_PROCESS, 0));
 }
 
-void wqi_worker_name(const struct wqi_worker *self, char to[16])
+void wqi_worker_name(const struct wqi_pool *pool, unsigned id, char to[16])
 {
-	const struct wqi_pool *pool = self->pool;
 	char name[40];
 
 	if (pool->dedicated)
 		snprintf(name, sizeof(name), "wq/%s%s", pool->rescues ? "R-" : "", pool->name);
 	else if (pool->cpu >= 0)
-		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, self->id,
+		snprintf(name, sizeof(name), "wq/%d:%u%s", pool->cpu, id,
 			 pool->bh	  ? "B"
 			 : pool->nice < 0 ? "H"
 					  : "");
 	else
-		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, self->id);
+		snprintf(name, sizeof(name), "wq/u%u:%u", pool->id, id);
 	memcpy(to, name, 15);
 	to[15] = '\0';
 }
@@ -129,7 +128,7 @@ void *wqi_worker_main(void *arg)
 	char name[16];
 
 	wqi_worker_self = self;
-	wqi_worker_name(self, name);
+	wqi_worker_name(pool, self->id, name);
 	prctl(PR_SET_NAME, name);
 	thread_set_priority(self);
 	wqi_store_release(&self->tid, gettid());

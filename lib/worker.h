@@ -76,8 +76,8 @@ extern __thread struct wqi_worker *wqi_worker_self __attribute__((tls_model("ini
 /* The thread's function; @arg is the struct wqi_worker. */
 void *wqi_worker_main(void *arg);
 
-/* What its thread is called. */
-void wqi_worker_name(const struct wqi_worker *worker, char to[16]);
+/* What the thread of worker @id of @pool is called. */
+void wqi_worker_name(const struct wqi_pool *pool, unsigned id, char to[16]);
 
 /* Run items until the worker is to end. */
 void wqi_worker_loop_locked(struct wqi_worker *self);
