@@ -94,7 +94,7 @@ struct wqi_pool {
 	uint64_t item_ns;	    /* L: what an item costs, from its run to the next */
 	uint64_t nr_started;	    /* L+: items started */
 	uint64_t seen_started;	    /* L: nr_started at the watch's last look */
-	bool watched;		    /* L+, seq_cst: the monitor looks at the pool by time */
+	bool watched;		    /* L+, cleared seq_cst (ORD-WATCH): the monitor looks by time */
 	bool offered;		    /* L: kick names somebody, though workers run */
 	unsigned quiet_looks;	    /* L: looks in a row that found nothing to do */
 	struct cds_list_head ready_list; /* L: items that got their share of max_active */

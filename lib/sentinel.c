@@ -33,7 +33,7 @@ enum sentinel_state {
 
 struct wqi_sentinel {
 	uint32_t armed;			       /* A, seq_cst: futex word; ORD-ARM */
-	uint32_t state;			       /* A, release/acquire: enum sentinel_state */
+	uint32_t state;			       /* A, seq_cst: enum sentinel_state; ORD-ARM */
 	struct wqi_pool *slot[SENTINEL_SLOTS]; /* A, seq_cst */
 	bool started;			       /* manager only: there is a thread to join */
 	pthread_t thread;		       /* manager only */
