@@ -8,6 +8,7 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "timer.h"
 #include "worker.h"
 
 #include <wq/wq.h>
@@ -83,11 +84,27 @@ static int cancel_pending(struct wq_work *work)
 	return ret;
 }
 
+/*
+ * From its timer first: if that fires meanwhile, it is pending.  1, 0, or -EBUSY: it
+ * waits for a grace period.
+ */
+static int cancel_item(struct wq_work *work)
+{
+	int armed = 0, pending;
+
+	if (wqi_unlikely(wqi_state_is_armed(wqi_state(work))))
+		armed = wqi_timer_cancel(work);
+	if (armed < 0)
+		return armed;
+	pending = cancel_pending(work);
+	return armed | pending;
+}
+
 int wq_work_cancel(struct wq_work *work)
 {
 	if (!work || !(wqi_state(work) & WQI_INIT))
 		return -EINVAL;
-	return cancel_pending(work);
+	return cancel_item(work);
 }
 
 static bool cancel_is_own(const struct wq_work *work)
@@ -127,6 +144,22 @@ static void cancel_end_claim(struct wq_work *work)
 		wqi_flush_claim(work);
 }
 
+/* Is somebody still holding the item, though it is cancelled? */
+static bool cancel_is_held(uint64_t state)
+{
+	if (wqi_state_is_in_shard(state) && !(state & WQI_ARMED))
+		return true;
+	return wqi_state_is_pending(state) && state & WQI_CANCEL;
+}
+
+static void cancel_end_hold(struct wq_work *work, uint64_t state)
+{
+	if (wqi_state_is_in_shard(state))
+		wqi_timer_settle(work);
+	else
+		cancel_end_claim(work);
+}
+
 /*
  * Claims are kept out meanwhile, but by a disable that somebody undoes: what is
  * queued then is taken back only if nothing was before, for the answer stands for
@@ -134,17 +167,29 @@ static void cancel_end_claim(struct wq_work *work)
  */
 static int cancel_until_idle(struct wq_work *work)
 {
-	int ret = cancel_pending(work);
+	int ret = cancel_item(work);
 	uint64_t state = wqi_state(work);
 
-	while (wqi_state_is_pending(state) && (!ret || state & WQI_CANCEL)) {
-		if (state & WQI_CANCEL)
-			cancel_end_claim(work);
+	while (ret >= 0 && (cancel_is_held(state) ||
+			    (!ret && (wqi_state_is_pending(state) || wqi_state_is_armed(state))))) {
+		if (cancel_is_held(state))
+			cancel_end_hold(work, state);
 		if (!ret)
-			ret = cancel_pending(work);
+			ret = cancel_item(work);
 		state = wqi_state(work);
 	}
-	wqi_flush_running(work);
+	if (ret >= 0)
+		wqi_flush_running(work);
+	return ret;
+}
+
+int wqi_cancel_for_new(struct wq_work *work)
+{
+	int ret = cancel_item(work);
+	uint64_t state = wqi_state(work);
+
+	for (; cancel_is_held(state); state = wqi_state(work))
+		cancel_end_hold(work, state);
 	return ret;
 }
 
@@ -198,7 +243,7 @@ int wq_work_cancel_sync(struct wq_work *work)
 	if (!work || !(wqi_state(work) & WQI_INIT))
 		return -EINVAL;
 	if (cancel_is_own(work)) {
-		cancel_pending(work);
+		cancel_item(work);
 		return -EDEADLK;
 	}
 	if (!cancel_enter(work))
@@ -221,11 +266,19 @@ static int cancel_raise_depth(struct wq_work *work)
 	return 0;
 }
 
+/* An item that waits for a grace period is not disabled, for it can't be taken back. */
+static int cancel_disabled(struct wq_work *work, int ret)
+{
+	if (ret == -EBUSY)
+		wqi_sub(&work->wq_state, WQI_DEPTH_ONE);
+	return ret;
+}
+
 int wq_work_disable(struct wq_work *work)
 {
 	int err = work ? cancel_raise_depth(work) : -EINVAL;
 
-	return err ? err : cancel_pending(work);
+	return err ? err : cancel_disabled(work, cancel_item(work));
 }
 
 int wq_work_disable_sync(struct wq_work *work)
@@ -235,10 +288,10 @@ int wq_work_disable_sync(struct wq_work *work)
 	if (err)
 		return err;
 	if (cancel_is_own(work)) {
-		cancel_pending(work);
-		return -EDEADLK;
+		err = cancel_disabled(work, cancel_item(work));
+		return err < 0 ? err : -EDEADLK;
 	}
-	return cancel_until_idle(work);
+	return cancel_disabled(work, cancel_until_idle(work));
 }
 
 int wq_work_enable(struct wq_work *work)

@@ -8,6 +8,7 @@
 #include "queue.h"
 #include "rcu.h"
 #include "runtime.h"
+#include "timer.h"
 #include "worker.h"
 
 bool wqi_queue_refuses(const struct wq *wq)
@@ -68,12 +69,18 @@ static void drain_begin(struct wq *wq)
 	wqi_unlock(&wq->mutex);
 }
 
+/* ORD-PARK (a): it takes items again, then the shards are told. */
 static void drain_end(struct wq *wq)
 {
+	bool last;
+
 	wqi_lock(&wq->mutex);
-	if (!--wq->nr_drainers)
+	last = !--wq->nr_drainers;
+	if (last)
 		wqi_store_seq_cst(&wq->refuse, wq->refuse & ~WQI_QUEUE_DRAINING);
 	wqi_unlock(&wq->mutex);
+	if (last)
+		wqi_timers_unpark();
 }
 
 static void drain_wait_requeueing_in(const struct wqi_pool *pool)
@@ -130,6 +137,8 @@ int wqi_queue_unplug(struct wq *wq)
 		wqi_sub(&wqi_queues_plugged, 1);
 	}
 	wqi_unlock(&wq->mutex);
+	if (was)
+		wqi_timers_unpark(); /* ORD-PARK (a) */
 	return was ? 0 : -EALREADY;
 }
 
@@ -174,6 +183,8 @@ int wq_destroy(struct wq *wq)
 {
 	int err = wq ? drain_check(wq, true) : 0;
 
+	if (!err && wq)
+		err = wqi_timers_close(wq);
 	if (err || !wq)
 		return err;
 	wqi_store_relaxed(&wq->ending, true);

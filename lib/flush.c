@@ -16,6 +16,7 @@
 #include "queue.h"
 #include "rcu.h"
 #include "spin.h"
+#include "timer.h"
 #include "worker.h"
 
 #include <wq/wq.h>
@@ -175,6 +176,17 @@ static int flush_item(struct wq_work *work)
 	return ret;
 }
 
+/* An armed item is queued now.  It may have run before we look: that is waiting, too. */
+static int flush_armed(struct wq_work *work)
+{
+	int fired = wqi_timer_fire(work), ret;
+
+	if (fired < 0)
+		return fired;
+	ret = flush_item(work);
+	return ret ? ret : fired;
+}
+
 int wq_work_flush(struct wq_work *work)
 {
 	struct wqi_worker *self = wqi_worker_self;
@@ -183,6 +195,8 @@ int wq_work_flush(struct wq_work *work)
 		return -EINVAL;
 	if (self && self->current_work == work && self->current_fn == work->wq_fn)
 		return -EDEADLK;
+	if (wqi_unlikely(wqi_state_is_armed(wqi_state(work))))
+		return flush_armed(work);
 	return flush_item(work);
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "charge.h"
+#include "clock.h"
 #include "closure.h"
 #include "item.h"
 #include "manager.h"
@@ -16,6 +17,7 @@
 #include "rcu.h"
 #include "runtime.h"
 #include "sentinel.h"
+#include "timer.h"
 #include "worker.h"
 
 struct wqi_fork wqi_fork;
@@ -55,6 +57,8 @@ static void fork_reset_locked(void)
 	wqi_manager_reset();
 	wqi_monitor_reset();
 	wqi_sentinels_reset();
+	wqi_clock_reset();
+	wqi_timers_reset();
 	wqi_hogs_reset();
 	wqi_store_relaxed(&wqi_rescuers_out, 0u);
 	wqi_pools_reset();

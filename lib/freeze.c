@@ -44,6 +44,8 @@ static int freeze_set(bool on)
 		wqi_unlock(&wq->mutex);
 	}
 	wqi_unlock(&wqi_runtime.lock);
+	if (!on)
+		wqi_timers_unpark(); /* ORD-PARK (a) */
 	return 0;
 }
 

@@ -44,6 +44,21 @@ static inline void wqi_futex_wait(uint32_t *word, uint32_t val, uint64_t timeout
 	errno = saved;
 }
 
+/* The same, until @until_ns on CLOCK_MONOTONIC. */
+static inline void wqi_futex_wait_until(uint32_t *word, uint32_t val, uint64_t until_ns)
+{
+	struct timespec ts, *tsp = NULL;
+	int saved = errno;
+
+	if (until_ns != WQI_NO_TIMEOUT) {
+		ts.tv_sec = (time_t)(until_ns / 1000000000u);
+		ts.tv_nsec = (long)(until_ns % 1000000000u);
+		tsp = &ts;
+	}
+	syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, val, tsp, NULL, FUTEX_BITSET_MATCH_ANY);
+	errno = saved;
+}
+
 /* Wake @nr sleepers.  The word may be gone already: a stray wake does no harm. */
 static inline void wqi_futex_wake(uint32_t *word, int nr)
 {

@@ -15,7 +15,7 @@
 struct wqi_pwq;
 
 #define WQI_IDS_CHUNK  4096u
-#define WQI_IDS_CHUNKS 4096u
+#define WQI_IDS_CHUNKS 256u /* 20 bits in all: see item.h */
 
 extern uintptr_t *wqi_ids_chunks[WQI_IDS_CHUNKS];
 

@@ -7,7 +7,8 @@
  *   bits 12-27  disable depth
  *   bits 28-35  fork generation: see fork.h
  *   bits 36-39  callers that are in wq_work_cancel_sync()
- *   bits 40-63  id of the pwq that the item is on, or was on last; 0 for none
+ *   bits 40-43  timer shard that the item is armed in; meaningful while ARMED or MOVING
+ *   bits 44-63  id of the pwq that the item is on, or was on last; 0 for none
  *
  * A word of another generation is an idle item's, of which only INIT and the
  * disable depth mean something; the next claim makes it one of this generation.
@@ -20,10 +21,17 @@
  *   CANCEL set                 any thread while PENDING
  *   LINKED, COUNTED, colour    the holder of that pool's lock
  *   depth, cancellers          any thread
+ * and of items that are part of a delayed, rcu or trigger item (timer.h):
+ *   idle -> ARMED              the holder of the shard's lock
+ *   idle -> ARMED and MOVING   any thread, who then brings it to the shard's inbox
+ *   ARMED -> MOVING alone      any thread: cancelled, and somebody still holds it
+ *   MOVING cleared             who holds it: the shard's lock, or its last claim
+ *   ARMED -> PENDING, or idle  the holder of the shard's lock
  */
 #ifndef WQI_ITEM_H
 #define WQI_ITEM_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <urcu/list.h>
@@ -41,6 +49,8 @@
 #define WQI_CANCEL  (UINT64_C(1) << 3) /* claimed, and not to be run */
 #define WQI_LINKED  (UINT64_C(1) << 4) /* somebody flushes the item: look at pool->waiters */
 #define WQI_COUNTED (UINT64_C(1) << 5) /* holds one of its pwq's nr_active already */
+#define WQI_ARMED   (UINT64_C(1) << 6) /* waits for its time, an event or a grace period */
+#define WQI_MOVING  (UINT64_C(1) << 7) /* on its way into a timer shard, or out of it */
 
 #define WQI_COLOR_SHIFT 8
 #define WQI_NR_COLORS	16u
@@ -58,7 +68,11 @@
 #define WQI_CANCELLER_ONE   (UINT64_C(1) << WQI_CANCELLER_SHIFT)
 #define WQI_CANCELLER_MASK  (UINT64_C(15) << WQI_CANCELLER_SHIFT)
 
-#define WQI_ID_SHIFT 40
+#define WQI_SHARD_SHIFT 40
+#define WQI_SHARD_MASK	(UINT64_C(15) << WQI_SHARD_SHIFT)
+#define WQI_NR_SHARDS	16u
+
+#define WQI_ID_SHIFT 44
 #define WQI_ID_MASK  (~UINT64_C(0) << WQI_ID_SHIFT)
 
 /* What ends together with PENDING. */
@@ -67,7 +81,8 @@
 
 /* Where a word differs in these from "idle or pending here", a claim looks closer. */
 #define WQI_UNUSUAL                                                                                \
-	(WQI_INIT | WQI_CANCEL | WQI_DEPTH_MASK | WQI_GENERATION_MASK | WQI_CANCELLER_MASK)
+	(WQI_INIT | WQI_CANCEL | WQI_ARMED | WQI_MOVING | WQI_DEPTH_MASK | WQI_GENERATION_MASK |   \
+	 WQI_CANCELLER_MASK)
 
 _Static_assert(sizeof(struct wq_work) <= 40, "an item is at most 40 bytes");
 _Static_assert(sizeof(struct cds_list_head) == sizeof(((struct wq_work *)0)->wq_link),
@@ -92,6 +107,33 @@ static inline bool wqi_state_is_ours(uint64_t state)
 static inline bool wqi_state_is_pending(uint64_t state)
 {
 	return state & WQI_PENDING && wqi_state_is_ours(state);
+}
+
+/* Does it wait for its time, an event or a grace period?  With MOVING, or it is cancelled. */
+static inline bool wqi_state_is_armed(uint64_t state)
+{
+	return state & WQI_ARMED && wqi_state_is_ours(state);
+}
+
+/* Is it in the hands of a timer shard, or on its way there or back? */
+static inline bool wqi_state_is_in_shard(uint64_t state)
+{
+	return state & (WQI_ARMED | WQI_MOVING) && wqi_state_is_ours(state);
+}
+
+/* What keeps an item from being claimed, whatever for. */
+static inline int wqi_state_refusal(uint64_t state)
+{
+	if (!(state & WQI_INIT))
+		return -EINVAL;
+	if (state & WQI_DEPTH_MASK)
+		return -EBUSY;
+	if (!(state & (WQI_CANCEL | WQI_CANCELLER_MASK | WQI_MOVING)) || !wqi_state_is_ours(state))
+		return 0;
+	/* On its way into a shard it is armed; else it has been cancelled there. */
+	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK) || !(state & WQI_ARMED))
+		return -EBUSY;
+	return 0;
 }
 
 static inline unsigned wqi_state_color(uint64_t state)

@@ -70,6 +70,7 @@ static void queue_free(struct wq *wq)
 		return;
 	if (wq->name)
 		wqi_free(wq->name, strlen(wq->name) + 1);
+	wqi_free(wq->armed, wqi_timers_armed_bytes());
 	wqi_free(wq->table, queue_table_bytes());
 	wqi_free(wq->pwqs, wq->nr_pwqs * sizeof(*wq->pwqs));
 	wqi_free(wq, sizeof(*wq));
@@ -102,7 +103,8 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 		strcpy(wq->name, name);
 	wq->table = wqi_zalloc(queue_table_bytes());
 	wq->pwqs = wqi_zalloc(wq->nr_pwqs * sizeof(*wq->pwqs));
-	if (!wq->name || !wq->table || !wq->pwqs) {
+	wq->armed = wqi_zalloc(wqi_timers_armed_bytes());
+	if (!wq->name || !wq->table || !wq->pwqs || !wq->armed) {
 		queue_free(wq);
 		return NULL;
 	}
@@ -328,6 +330,8 @@ void wqi_queues_reset(void)
 		wq->counted = !wq->system && !wq->ending;
 		wqi_runtime.nr_queues += wq->counted;
 		wq->nr_drainers = 0;
+		memset(wq->armed, 0, wqi_timers_armed_bytes());
+		wqi_store_relaxed(&wq->closed, wq->ending);
 		wq->work_color = 0;
 		wq->color_seq = wq->done_seq = 0;
 		wq->flush_event = 0;

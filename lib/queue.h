@@ -6,6 +6,7 @@
 #include <wq/queue.h>
 
 #include "pwq.h"
+#include "timer.h"
 
 /* Why a queue refuses items: all but its own; all. */
 #define WQI_QUEUE_DRAINING 1u
@@ -29,11 +30,13 @@ struct wq {
 	uint32_t work_color;	 /* A, seq_cst: what new pwqs start with; written under W */
 	bool system;		 /* I */
 	bool counted;		 /* G: one of wqi_runtime.nr_queues */
+	bool closed;		 /* A, seq_cst: nothing is armed on it any more; ORD-CLOSE */
 	bool ending;		 /* A, relaxed: wq_destroy() runs it out */
 	bool dying;		 /* A, relaxed: ... or has, and nobody can name it */
 
 	bool reported; /* A: an item of it waits for a queue without a rescuer */
 
+	struct wqi_armed *armed;  /* I: the array, by timer shard */
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
 	struct wqi_pool *rescuer; /* I: its rescuer's home; rescuer.h */
 	char *name;		  /* I */
@@ -112,5 +115,23 @@ void wqi_queue_flush(struct wq *wq);
 
 /* wq_queue() and friends, arguments checked; @cpu is a usable CPU, or -1 for the current one. */
 int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu);
+
+/*
+ * The same for an item that the caller has claimed (PENDING and TRANSIT), whatever the
+ * queue says now.  Inside the read-side section in which it was claimed.
+ */
+void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu);
+
+/*
+ * Take an item back so that it can be claimed anew at once, unless it is disabled or
+ * being cancelled by others.  As wq_work_cancel(), but may sleep.
+ */
+int wqi_cancel_for_new(struct wq_work *work);
+
+/* Does @wq hold up what comes from outside: plugged, draining or frozen? */
+static inline bool wqi_queue_is_shut(const struct wq *wq)
+{
+	return wqi_load_seq_cst(&wq->refuse) || !wqi_load_seq_cst(&wq->limit);
+}
 
 #endif /* WQI_QUEUE_H */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "charge.h"
+#include "clock.h"
 #include "closure.h"
 #include "config.h"
 #include "cpu.h"
@@ -20,6 +21,7 @@
 #include "pool.h"
 #include "queue.h"
 #include "sentinel.h"
+#include "timer.h"
 #include "worker.h"
 
 #include <wq/runtime.h>
@@ -50,7 +52,12 @@ static int runtime_start_threads(void)
 	err = wqi_monitor_start();
 	if (err)
 		return err;
-	err = wqi_manager_start();
+	err = wqi_clock_start();
+	if (!err) {
+		err = wqi_manager_start();
+		if (err)
+			wqi_clock_stop();
+	}
 	if (err)
 		wqi_monitor_stop();
 	else
@@ -74,12 +81,15 @@ int wqi_runtime_start_locked(void)
 	if (!err)
 		err = wqi_pools_init();
 	if (!err)
+		err = wqi_timers_init();
+	if (!err)
 		err = wqi_sentinels_init();
 	if (!err)
 		err = runtime_start_threads();
 	if (err && wqi_queues.next == &wqi_queues) {
 		/* Nothing has changed: wq_configure() may come, and CPUs too. */
 		wqi_sentinels_reset();
+		wqi_timers_free();
 		wqi_pools_free();
 		wqi_runtime.configured = false;
 	}
@@ -107,7 +117,15 @@ static void runtime_plug(struct wq *wq)
 
 static void runtime_unplug(struct wq *wq)
 {
+	wqi_timers_reopen(wq);
 	wqi_queue_unplug(wq);
+}
+
+static bool runtime_armed; /* by the one thread that is in wq_shutdown() */
+
+static void runtime_close(struct wq *wq)
+{
+	runtime_armed |= wqi_timers_close(wq) != 0;
 }
 
 /*
@@ -121,8 +139,10 @@ static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
 	wq_thaw_all();
 	wqi_system_queues_each(runtime_plug);
 	wqi_system_queues_each(wqi_queue_wait_idle);
+	runtime_armed = false;
+	wqi_system_queues_each(runtime_close);
 	wqi_lock(&wqi_runtime.lock);
-	if (wqi_runtime.nr_queues) {
+	if (wqi_runtime.nr_queues || runtime_armed) {
 		err = -EBUSY;
 	} else {
 		wqi_runtime.stopped = true;
@@ -150,6 +170,7 @@ static void runtime_end_threads(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	wqi_pools_each(wqi_manager_close);
 	wqi_manager_stop();
+	wqi_clock_stop();
 	wqi_sentinels_stop();
 	wqi_monitor_stop();
 	pthread_setcancelstate(cancel, NULL);
@@ -185,6 +206,7 @@ int wq_shutdown(void)
 
 	wqi_lock(&wqi_runtime.lock);
 	wqi_queues_bury_locked();
+	wqi_timers_free();
 	wqi_pools_free();
 	wqi_ids_free_all();
 	wqi_closures_free();

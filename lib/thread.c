@@ -21,6 +21,7 @@
 #include "pwq.h"
 #include "rescuer.h"
 #include "runtime.h"
+#include "timer.h"
 
 /* As near to the wanted priority as RLIMIT_NICE lets us come. */
 static void thread_set_nice(int nice)
@@ -168,6 +169,7 @@ void wqi_worker_forked(void)
 	struct sched_param param = {.sched_priority = 0};
 
 	wqi_pool_locks_held = 0;
+	wqi_timer_locks_held = 0;
 	if (!self)
 		return;
 	wqi_worker_self = NULL;

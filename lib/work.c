@@ -28,7 +28,9 @@ void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx)
 
 bool wq_work_pending(const struct wq_work *work)
 {
-	return work && wqi_state_is_pending(wqi_state(work));
+	uint64_t state = work ? wqi_state(work) : 0;
+
+	return state & (WQI_PENDING | WQI_ARMED) && wqi_state_is_ours(state);
 }
 
 unsigned wq_work_busy(const struct wq_work *work)
@@ -46,7 +48,10 @@ unsigned wq_work_busy(const struct wq_work *work)
 		return busy;
 	if (state & WQI_PENDING)
 		busy |= WQ_BUSY_PENDING;
-	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK))
+	if (state & WQI_ARMED)
+		busy |= WQ_BUSY_DELAYED;
+	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK) ||
+	    (state & (WQI_ARMED | WQI_MOVING)) == WQI_MOVING)
 		busy |= WQ_BUSY_CANCELING;
 	token = wqi_rcu_read_lock();
 	state = wqi_state(work);
@@ -88,18 +93,6 @@ static WQI_SLOW struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi
 			      wqi_pwq_in_state(pwq);
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	return old & WQI_CANCEL ? NULL : pwq;
-}
-
-/* What keeps an item from being claimed, whatever the queue. */
-static int work_refusal(uint64_t state)
-{
-	if (!(state & WQI_INIT))
-		return -EINVAL;
-	if (state & WQI_DEPTH_MASK)
-		return -EBUSY;
-	if (state & (WQI_CANCEL | WQI_CANCELLER_MASK) && wqi_state_is_ours(state))
-		return -EBUSY;
-	return 0;
 }
 
 /*
@@ -152,7 +145,7 @@ static WQI_SLOW int work_claimed_word(struct wq_work *work, uint64_t old, bool r
 	return 0;
 }
 
-/* The same as work_claim(), for all cases. */
+/* The same as work_claim(), for all cases.  What is armed is as good as pending. */
 static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq,
 				    struct wqi_pwq **to)
 {
@@ -163,13 +156,13 @@ static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct 
 
 	do {
 	again:
-		err = work_refusal(old);
+		err = wqi_state_refusal(old);
 		if (err)
 			return err;
 		ours = wqi_state_is_ours(old);
 		target = pwq;
 		new = old;
-		if (old & WQI_PENDING && ours)
+		if (old & (WQI_PENDING | WQI_ARMED) && ours)
 			continue;
 		/* ORD-DRAIN (a) */
 		refused = wqi_load_seq_cst(&wq->refuse) && wqi_queue_refuses(wq);
@@ -299,6 +292,20 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 	}
 	wqi_rcu_read_unlock(token);
 	return ret;
+}
+
+void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu)
+{
+	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, (unsigned)cpu);
+	struct wqi_pool *pool;
+
+	pwq = work_settle_rcu(work, pwq);
+	if (!pwq)
+		return;
+	pool = wqi_pwq_pool(pwq);
+	wqi_pause_point("push");
+	wqi_inbox_push(&pool->inbox, work);
+	wqi_pool_kick(pool);
 }
 
 int wq_queue(struct wq *wq, struct wq_work *work)

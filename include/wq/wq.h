@@ -22,6 +22,7 @@
 #include <wq/types.h>
 #include <wq/work.h>
 #include <wq/queue.h>
+#include <wq/delayed.h>
 #include <wq/closure.h>
 #include <wq/worker.h>
 #include <wq/block.h>

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the clock thread: when it sleeps, and until when. */
+#include "clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+
+#include "runtime.h"
+#include "service.h"
+#include "timer.h"
+#include "wheel.h"
+
+uint64_t wqi_clock_wakes_ns = WQI_NEVER;
+
+static uint32_t clock_event;   /* A, seq_cst: futex word, changed by every wake-up */
+static bool clock_stopping;    /* A, release/acquire */
+static pthread_t clock_thread; /* G */
+
+/* Whoever finds it asleep wakes it; the others need not. */
+void wqi_clock_wake(void)
+{
+	if (!wqi_xchg(&wqi_clock_wakes_ns, UINT64_C(0)))
+		return;
+	wqi_add(&clock_event, 1);
+	wqi_futex_wake(&clock_event, 1);
+}
+
+#ifdef WQI_TESTING
+uint64_t (*wqi_test_clock)(void); /* A */
+
+uint64_t wqi_clock_now_ns(void)
+{
+	uint64_t (*clock)(void) = wqi_load_acquire(&wqi_test_clock);
+
+	return clock ? clock() : wqi_now_ns();
+}
+
+static void clock_sleep(uint32_t event, uint64_t until_ns)
+{
+	if (wqi_load_acquire(&wqi_test_clock))
+		until_ns = WQI_NO_TIMEOUT;
+	wqi_futex_wait_until(&clock_event, event, until_ns);
+}
+#else
+static void clock_sleep(uint32_t event, uint64_t until_ns)
+{
+	wqi_futex_wait_until(&clock_event, event, until_ns);
+}
+#endif
+
+/*
+ * ORD-CLOCK (b): publish when it wakes up, then look at the shards once more.  Partner
+ * (a): lower the shard's earliest time, then look at that.  All four are seq_cst, so
+ * "it sleeps past what was armed and nobody wakes it" is impossible.
+ */
+static void *clock_main(void *arg)
+{
+	uint32_t event;
+	uint64_t next;
+
+	(void)arg;
+	wqi_service_begin("wq/clock");
+	prctl(PR_SET_TIMERSLACK, 1UL);
+	for (;;) {
+		event = wqi_load_seq_cst(&clock_event);
+		wqi_xchg(&wqi_clock_wakes_ns, UINT64_C(0));
+		if (wqi_load_acquire(&clock_stopping))
+			return NULL;
+		next = wqi_timers_run();
+		wqi_store_seq_cst(&wqi_clock_wakes_ns, next);
+		wqi_pause_point("clock sleeps");
+		if (wqi_timers_earliest() < next)
+			continue;
+		clock_sleep(event, next);
+	}
+}
+
+int wqi_clock_start(void)
+{
+	wqi_assert_held(&wqi_runtime.lock);
+
+	return wqi_service_start(&clock_thread, -1, clock_main, NULL) ? -EAGAIN : 0;
+}
+
+void wqi_clock_stop(void)
+{
+	wqi_store_release(&clock_stopping, true);
+	wqi_add(&clock_event, 1);
+	wqi_futex_wake(&clock_event, 1);
+	pthread_join(clock_thread, NULL);
+	wqi_clock_reset();
+}
+
+void wqi_clock_reset(void)
+{
+	wqi_store_relaxed(&clock_stopping, false);
+	wqi_store_relaxed(&wqi_clock_wakes_ns, WQI_NEVER);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the clock: the thread that wakes up when the first armed item is due, and the
+ * time that items are armed by.  It sleeps on a futex with a deadline, so it needs no
+ * descriptor; for ever where nothing is armed.
+ */
+#ifndef WQI_CLOCK_H
+#define WQI_CLOCK_H
+
+#include "atomic.h"
+#include "futex.h"
+#include "testing.h"
+
+/* Start the thread.  0, or -EAGAIN.  Under G. */
+int wqi_clock_start(void);
+
+/* End the thread; nothing is armed. */
+void wqi_clock_stop(void);
+
+/* In the child of a fork(): it does not run. */
+void wqi_clock_reset(void);
+
+/* A, seq_cst: when the clock wakes up by itself; 0: it is awake, or on its way. */
+extern uint64_t wqi_clock_wakes_ns;
+
+void wqi_clock_wake(void);
+
+/* Something is due at @ns: ORD-CLOCK (a), second half.  Lock-free, AS-safe. */
+static inline void wqi_clock_note(uint64_t ns)
+{
+	if (wqi_unlikely(ns < wqi_load_seq_cst(&wqi_clock_wakes_ns)))
+		wqi_clock_wake();
+}
+
+#ifdef WQI_TESTING
+/* A clock of the test's; the thread then sleeps until it is woken, and looks at that. */
+extern uint64_t (*wqi_test_clock)(void);
+uint64_t wqi_clock_now_ns(void);
+#else
+static inline uint64_t wqi_clock_now_ns(void)
+{
+	return wqi_now_ns();
+}
+#endif
+
+#endif /* WQI_CLOCK_H */

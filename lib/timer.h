@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the timer shards: which delayed, rcu and trigger items are armed, and their way
+ * in and out.  Has no thread (clock.c) and waits for no item.
+ *
+ * A shard serves the CPUs whose number is its own modulo the number of shards.  Who
+ * gets its lock at once arms right into the wheel; who does not (another thread has
+ * it, or a signal handler interrupted its holder) leaves the item in the shard's
+ * inbox, and whoever unlocks takes it from there.  So arming waits for nobody, and
+ * nothing is left for later.
+ *
+ * The state word (item.h) says where an armed item is:
+ *   ARMED             in its shard: in the wheel, or parked because its queue refuses
+ *   ARMED and MOVING  claimed, and on its way to the inbox or in it
+ *   MOVING            cancelled on its way, or from a signal handler: who holds it, or
+ *                     takes it from the inbox, makes it idle
+ * The number of the shard stands in the word too, so that who reads ARMED knows which
+ * lock to take; with that held, the word can't change but by a signal handler's cancel.
+ */
+#ifndef WQI_TIMER_H
+#define WQI_TIMER_H
+
+#include <wq/delayed.h>
+
+#include "item.h"
+
+struct wq;
+
+/* How many items are armed on a queue in one shard.  T of that shard. */
+struct wqi_armed {
+	unsigned nr;
+} WQI_CACHE_ALIGNED;
+
+/* Make the shards, once.  0 or -ENOMEM.  Under G. */
+int wqi_timers_init(void);
+
+/* Free them; no item is armed, and no thread uses them.  Under G. */
+void wqi_timers_free(void);
+
+/* In the child of a fork(): nothing is armed.  Under G. */
+void wqi_timers_reset(void);
+
+/* Memory for the counts of a queue, of every shard. */
+size_t wqi_timers_armed_bytes(void);
+
+/* What an item is armed for. */
+struct wqi_arming {
+	struct wq *wq;
+	uint64_t delay_ns; /* WQI_NEVER: until wqi_timer_expire() */
+	int cpu;	   /* -1: the caller's */
+	bool beside;	   /* also while it is pending */
+};
+
+/* 1; 0 armed or pending already; -EINVAL, -EBUSY, -ESHUTDOWN.  Lock-free, AS-safe. */
+int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how);
+
+/* Change what an armed item is armed for.  1; 0 it is not armed; -EBUSY, -ESHUTDOWN.  May sleep. */
+int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how);
+
+/*
+ * Take an armed item back.  1; 0 it is not armed, or not any more; -EBUSY one that
+ * waits for a grace period.  AS-safe.
+ */
+int wqi_timer_cancel(struct wq_work *work);
+
+/* Somebody was just arming or cancelling the item: have that end.  Sleeps. */
+void wqi_timer_settle(struct wq_work *work);
+
+/*
+ * Queue an armed item now, whatever its queue says.  1; 0 it is not armed; -EDEADLK it
+ * could not run before the caller's own item has ended.  May sleep.
+ */
+int wqi_timer_fire(struct wq_work *work);
+
+/* As if its time had come: queue it, or park it.  False: it was not armed any more. */
+bool wqi_timer_expire(struct wq_delayed_work *dw);
+
+/*
+ * From now on nothing is armed on @wq.  -EBUSY: something is, and nothing has changed.
+ * Sleeps.
+ */
+int wqi_timers_close(struct wq *wq);
+void wqi_timers_reopen(struct wq *wq);
+
+/* Queues have begun to take items again: what is parked is looked at.  AS-unsafe. */
+void wqi_timers_unpark(void);
+
+/* The clock thread's: queue all that is due.  Returns when the next is, or WQI_NEVER. */
+uint64_t wqi_timers_run(void);
+
+/* The clock thread's: not later than the first that is due.  ORD-CLOCK (b). */
+uint64_t wqi_timers_earliest(void);
+
+/* Locks of shards that this thread holds or is taking; as wqi_pool_locks_held. */
+extern __thread volatile unsigned wqi_timer_locks_held __attribute__((tls_model("initial-exec")));
+
+static inline struct wq_delayed_work *wqi_timer_of_work(struct wq_work *work)
+{
+	return caa_container_of(work, struct wq_delayed_work, work);
+}
+
+#endif /* WQI_TIMER_H */
