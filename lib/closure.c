@@ -47,6 +47,12 @@ struct closure_run {
 	void *ctx;
 };
 
+/* A call after a delay: rare enough to be had from malloc. */
+struct closure_later {
+	struct wq_delayed_work dw;
+	wq_call_fn fn;
+};
+
 struct closure_cache {
 	struct closure_run *filling; /* fewer than CHAIN_RUNS */
 	struct closure_run *full;    /* NULL, or CHAIN_RUNS */
@@ -219,6 +225,25 @@ static void run_call(struct wq_work *work, void *ctx)
 	run_free(run);
 }
 
+static struct closure_later *later_of(struct wq_work *work)
+{
+	return caa_container_of(work, struct closure_later, dw.work);
+}
+
+static void later_free(struct closure_later *later)
+{
+	wqi_free(later, sizeof(*later));
+}
+
+static void run_later(struct wq_work *work, void *ctx)
+{
+	struct closure_later *later = later_of(work);
+
+	run_name(later->fn);
+	later->fn(ctx);
+	later_free(later);
+}
+
 static void run_closure(struct wq_work *work, void *ctx)
 {
 	struct closure_run *run = run_of(work);
@@ -237,6 +262,8 @@ void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn)
 	struct closure_run *run = run_of(work);
 	struct wq_closure *closure;
 
+	if (fn == run_later)
+		later_free(later_of(work));
 	if (fn != run_call && fn != run_closure)
 		return;
 	closure = fn == run_closure ? run->closure : NULL;
@@ -248,7 +275,7 @@ void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn)
 
 bool wqi_closure_is_run(wq_work_fn fn)
 {
-	return fn == run_call || fn == run_closure;
+	return fn == run_call || fn == run_later || fn == run_closure;
 }
 
 int wq_call(struct wq *wq, wq_call_fn fn, void *ctx)
@@ -266,6 +293,26 @@ int wq_call(struct wq *wq, wq_call_fn fn, void *ctx)
 	ret = wq_queue(wq, &run->work);
 	if (ret < 0)
 		run_free(run);
+	return ret;
+}
+
+int wq_call_after(struct wq *wq, uint64_t delay_ns, wq_call_fn fn, void *ctx)
+{
+	struct closure_later *later;
+	int ret;
+
+	if (!delay_ns)
+		return wq_call(wq, fn, ctx);
+	if (!wq || !fn)
+		return -EINVAL;
+	later = wqi_zalloc(sizeof(*later));
+	if (!later)
+		return -ENOMEM;
+	later->fn = fn;
+	wq_delayed_work_init(&later->dw, run_later, ctx);
+	ret = wq_queue_delayed(wq, &later->dw, delay_ns);
+	if (ret < 0)
+		later_free(later);
 	return ret;
 }
 

@@ -15,6 +15,7 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "rcu_work.h"
 #include "spin.h"
 #include "timer.h"
 #include "worker.h"
@@ -179,8 +180,13 @@ static int flush_item(struct wq_work *work)
 /* An armed item is queued now.  It may have run before we look: that is waiting, too. */
 static int flush_armed(struct wq_work *work)
 {
-	int fired = wqi_timer_fire(work), ret;
+	int fired, ret;
 
+	while ((fired = wqi_timer_fire(work)) == -EAGAIN) {
+		ret = wqi_rcu_work_wait(work);
+		if (ret)
+			return ret;
+	}
 	if (fired < 0)
 		return fired;
 	ret = flush_item(work);

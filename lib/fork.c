@@ -15,9 +15,11 @@
 #include "queue.h"
 #include "rescuer.h"
 #include "rcu.h"
+#include "rcu_work.h"
 #include "runtime.h"
 #include "sentinel.h"
 #include "timer.h"
+#include "trigger.h"
 #include "worker.h"
 
 struct wqi_fork wqi_fork;
@@ -59,6 +61,8 @@ static void fork_reset_locked(void)
 	wqi_sentinels_reset();
 	wqi_clock_reset();
 	wqi_timers_reset();
+	wqi_rcu_works_reset();
+	wqi_triggers_reset();
 	wqi_hogs_reset();
 	wqi_store_relaxed(&wqi_rescuers_out, 0u);
 	wqi_pools_reset();

@@ -20,8 +20,10 @@
 #include "monitor.h"
 #include "pool.h"
 #include "queue.h"
+#include "rcu_work.h"
 #include "sentinel.h"
 #include "timer.h"
+#include "trigger.h"
 #include "worker.h"
 
 #include <wq/runtime.h>
@@ -203,6 +205,8 @@ int wq_shutdown(void)
 		runtime_end_threads();
 	else
 		wqi_sentinels_reset();
+	wqi_rcu_works_stop();
+	wqi_triggers_stop();
 
 	wqi_lock(&wqi_runtime.lock);
 	wqi_queues_bury_locked();

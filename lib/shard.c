@@ -8,6 +8,7 @@
 #include "mem.h"
 #include "rcu.h"
 #include "runtime.h"
+#include "trigger.h"
 
 /* Items that are moved or queued without letting others have the lock. */
 #define SHARD_BATCH 64u
@@ -22,6 +23,11 @@ static struct wq_delayed_work *shard_timer_of(struct wqi_wheel_node *node)
 	return caa_container_of((struct wq_timer *)(void *)node, struct wq_delayed_work, wq_timer);
 }
 
+static struct wq_trigger_work *shard_trigger(struct wq_delayed_work *dw)
+{
+	return caa_container_of(&dw->work, struct wq_trigger_work, work);
+}
+
 /* --- the lock and the inbox --- */
 
 /*
@@ -32,6 +38,13 @@ static void shard_receive_locked(struct wqi_shard *shard, struct wq_delayed_work
 {
 	if (wqi_wheel_node_is_linked(wqi_timer_node(dw)))
 		wqi_shard_unlink_locked(shard, dw);
+	if (wqi_unlikely(dw->wq_timer.wq_kind == WQ_TIMER_TRIGGER)) {
+		/* Its events need another lock: that is left to the clock. */
+		dw->wq_timer.wq_next = shard->leaving;
+		shard->leaving = dw;
+		wqi_shard_set_earliest_locked(shard, 0);
+		return;
+	}
 	if (wqi_state_change(&dw->work, WQI_MOVING, 0) & WQI_ARMED)
 		wqi_shard_link_locked(shard, dw, 0);
 }
@@ -80,16 +93,16 @@ void wqi_shard_push(struct wqi_shard *shard, struct wq_delayed_work *dw)
 
 /* --- time is up --- */
 
-uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set)
+uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle, uint64_t set)
 {
 	uint64_t old = wqi_state(work), new;
 
 	do {
 		if (!(old & WQI_ARMED))
 			return old;
-		new = old & ~WQI_ARMED;
+		new = (old & ~WQI_ARMED) | set;
 		if (!(old & WQI_PENDING))
-			new |= set;
+			new |= set_idle;
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	return old;
 }
@@ -114,24 +127,40 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 		return false;
 	}
 	--*wqi_shard_count(shard, wq);
-	old = wqi_timer_disarm_locked(&dw->work, WQI_PENDING | WQI_TRANSIT);
+	old = wqi_timer_disarm_locked(&dw->work, WQI_PENDING | WQI_TRANSIT, 0);
 	return old & WQI_ARMED && !(old & WQI_PENDING);
 }
 
 void wqi_timer_push_due(struct wq_delayed_work *dw)
 {
+	if (wqi_unlikely(dw->wq_timer.wq_kind == WQ_TIMER_TRIGGER))
+		wqi_trigger_release(shard_trigger(dw));
 	wqi_queue_claimed(dw->wq_timer.wq_queue, &dw->work, dw->wq_timer.wq_cpu);
+}
+
+static void shard_let_go(struct wq_delayed_work *leaving)
+{
+	struct wq_delayed_work *next;
+
+	for (; leaving; leaving = next) {
+		next = leaving->wq_timer.wq_next;
+		wqi_trigger_detach(shard_trigger(leaving));
+		wqi_state_change(&leaving->work, WQI_MOVING, 0);
+	}
 }
 
 /* A batch, with the lock held once.  False: there is more. */
 static bool shard_run_batch(struct wqi_shard *shard)
 {
+	struct wq_delayed_work *leaving;
 	struct wq_delayed_work *due[SHARD_BATCH];
 	unsigned token = wqi_rcu_read_lock(), nr = 0, i, looked = 0;
 	struct wqi_wheel_node *node;
 	bool done;
 
 	wqi_shard_lock(shard);
+	leaving = shard->leaving;
+	shard->leaving = NULL;
 	if (shard->unpark) {
 		shard->unpark = false;
 		cds_list_splice(&shard->parked, &shard->wheel.due);
@@ -146,6 +175,7 @@ static bool shard_run_batch(struct wqi_shard *shard)
 	wqi_shard_unlock(shard);
 	for (i = 0; i < nr; i++)
 		wqi_timer_push_due(due[i]);
+	shard_let_go(leaving);
 	wqi_rcu_read_unlock(token);
 	return done;
 }
@@ -255,6 +285,7 @@ void wqi_timers_reset(void)
 		shard->inbox = NULL;
 		shard->earliest_ns = WQI_NEVER;
 		shard->unpark = false;
+		shard->leaving = NULL;
 		CDS_INIT_LIST_HEAD(&shard->parked);
 		wqi_wheel_init(&shard->wheel);
 	}

@@ -16,12 +16,13 @@
 #include "wheel.h"
 
 struct wqi_shard {
-	struct wqi_lock lock;	       /* T */
-	struct wq_delayed_work *inbox; /* A, seq_cst: newest first, by wq_next; ORD-ARM-INBOX */
-	uint64_t earliest_ns;	       /* T+, seq_cst: not later than the first that is due */
-	bool unpark;		       /* T: what is parked is to be looked at */
-	struct cds_list_head parked;   /* T: due, and their queues refuse them */
-	struct wqi_wheel wheel;	       /* T */
+	struct wqi_lock lock;		 /* T */
+	struct wq_delayed_work *inbox;	 /* A, seq_cst: newest first, by wq_next; ORD-ARM-INBOX */
+	uint64_t earliest_ns;		 /* T+, seq_cst: not later than the first that is due */
+	bool unpark;			 /* T: what is parked is to be looked at */
+	struct cds_list_head parked;	 /* T: due, and their queues refuse them */
+	struct wq_delayed_work *leaving; /* T: trigger items that signal handlers cancelled */
+	struct wqi_wheel wheel;		 /* T */
 } WQI_CACHE_ALIGNED;
 
 extern struct wqi_shard *wqi_shards; /* I once started */
@@ -119,12 +120,11 @@ static inline void wqi_shard_unlink_locked(struct wqi_shard *shard, struct wq_de
  * in the same read-side section.
  */
 bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway);
-void wqi_timer_push_due(struct wq_delayed_work *dw);
 
 /*
- * Not armed any more, but @set.  Unless a signal handler has cancelled it just now, then
- * it stays in MOVING.  Returns the word before.
+ * Not armed any more, but @set, and @set_idle if it is not pending.  Unless a signal
+ * handler has cancelled it just now, then it stays in MOVING.  Returns the word before.
  */
-uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set);
+uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle, uint64_t set);
 
 #endif /* WQI_SHARD_H */

@@ -8,6 +8,9 @@
 #include "cpu.h"
 #include "rcu.h"
 #include "shard.h"
+#include "trigger.h"
+
+#include <wq/rcu.h>
 
 _Static_assert(sizeof(struct wq_delayed_work) <= 96, "a delayed item is at most 96 bytes");
 _Static_assert(offsetof(struct wq_timer, wq_expires_ns) ==
@@ -50,6 +53,8 @@ static inline void timer_set(struct wq_delayed_work *dw, const struct wqi_arming
 	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, expires_ns);
 	dw->wq_timer.wq_queue = how->wq;
 	dw->wq_timer.wq_cpu = how->cpu < 0 ? here : how->cpu;
+	if (wqi_unlikely(how->flavor))
+		caa_container_of(&dw->work, struct wq_rcu_work, work)->wq_flavor = how->flavor;
 }
 
 /* The lock is not to be had at once. */
@@ -70,6 +75,11 @@ static WQI_SLOW int timer_arm_through_inbox(struct wqi_shard *shard, struct wq_d
 	return ret;
 }
 
+static struct wqi_shard *shard_of_cpu(unsigned cpu)
+{
+	return &wqi_shards[cpu & (wqi_nr_shards - 1)];
+}
+
 static uint64_t timer_expires_ns(uint64_t now_ns, uint64_t delay_ns)
 {
 	return delay_ns < WQI_NEVER - now_ns ? now_ns + delay_ns : WQI_NEVER;
@@ -78,7 +88,7 @@ static uint64_t timer_expires_ns(uint64_t now_ns, uint64_t delay_ns)
 int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	unsigned here = wqi_cpu_current();
-	struct wqi_shard *shard = &wqi_shards[here & (wqi_nr_shards - 1)];
+	struct wqi_shard *shard = shard_of_cpu(here);
 	uint64_t now_ns = wqi_clock_now_ns();
 	uint64_t expires_ns = timer_expires_ns(now_ns, how->delay_ns);
 	int ret;
@@ -93,6 +103,36 @@ int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 	}
 	wqi_shard_unlock(shard);
 	return ret;
+}
+
+int wqi_timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how)
+{
+	unsigned here = wqi_cpu_current();
+	struct wqi_shard *shard = shard_of_cpu(here);
+	uint64_t expires_ns = timer_expires_ns(wqi_clock_now_ns(), how->delay_ns);
+	int ret = timer_claim(dw, how, WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard));
+
+	if (ret == 1) {
+		timer_set(dw, how, expires_ns, (int)here);
+		wqi_timer_node(dw)->link.prev = NULL;
+	}
+	return ret;
+}
+
+bool wqi_timer_admit(struct wq_delayed_work *dw)
+{
+	uint64_t old = wqi_state(&dw->work);
+	struct wqi_shard *shard = wqi_shard_of_state(old);
+	bool armed;
+
+	wqi_shard_lock(shard);
+	do {
+		armed = old & WQI_ARMED;
+	} while (armed && !wqi_cas(&dw->work.wq_state, &old, old & ~WQI_MOVING));
+	if (armed)
+		wqi_shard_link_locked(shard, dw, 0);
+	wqi_shard_unlock(shard);
+	return armed;
 }
 
 /*
@@ -175,14 +215,46 @@ static bool timer_mark(struct wq_work *work, uint64_t state)
 	return marked;
 }
 
+/*
+ * Off the wheel before others may have it.  A trigger item stays in MOVING until its
+ * events are off their lists; in a read-side section then.  False: a signal handler was
+ * quicker.
+ */
+static bool timer_take_back_locked(struct wqi_shard *shard, struct wq_work *work, uint64_t set)
+{
+	wqi_shard_unlink_locked(shard, wqi_timer_of_work(work));
+	return wqi_timer_disarm_locked(work, 0, set) & WQI_ARMED;
+}
+
+static WQI_SLOW bool timer_cancel_trigger(struct wq_work *work)
+{
+	unsigned token;
+	struct wqi_shard *shard = timer_lock_armed(work);
+	bool taken;
+
+	if (!shard)
+		return false;
+	token = wqi_rcu_read_lock();
+	taken = timer_take_back_locked(shard, work, WQI_MOVING);
+	wqi_shard_unlock(shard);
+	if (taken) {
+		wqi_pause_point("trigger cancelled");
+		wqi_trigger_detach(caa_container_of(work, struct wq_trigger_work, work));
+		wqi_state_change(work, WQI_MOVING, 0);
+	}
+	wqi_rcu_read_unlock(token);
+	return taken;
+}
+
 int wqi_timer_cancel(struct wq_work *work)
 {
-	struct wqi_shard *shard;
+	const struct wq_timer *timer = &wqi_timer_of_work(work)->wq_timer;
 	uint64_t state = wqi_state(work);
+	struct wqi_shard *shard;
 	bool taken;
 
 	while (wqi_state_is_armed(state)) {
-		if (wqi_unlikely(wqi_timer_of_work(work)->wq_timer.wq_kind == WQ_TIMER_RCU))
+		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_RCU))
 			return -EBUSY;
 		if (wqi_unlikely(state & WQI_MOVING || wqi_timer_locks_held)) {
 			if (timer_mark(work, state))
@@ -190,14 +262,14 @@ int wqi_timer_cancel(struct wq_work *work)
 			state = wqi_state(work);
 			continue;
 		}
+		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_TRIGGER))
+			return timer_cancel_trigger(work);
 		shard = wqi_shard_of_state(state);
 		wqi_shard_lock(shard);
 		state = wqi_state(work);
 		if (wqi_likely(wqi_state_is_armed(state) && !(state & WQI_MOVING) &&
 			       wqi_shard_of_state(state) == shard)) {
-			/* Off the wheel before others may have it. */
-			wqi_shard_unlink_locked(shard, wqi_timer_of_work(work));
-			taken = wqi_timer_disarm_locked(work, 0) & WQI_ARMED;
+			taken = timer_take_back_locked(shard, work, 0);
 			wqi_shard_unlock(shard);
 			return taken;
 		}
@@ -209,40 +281,67 @@ int wqi_timer_cancel(struct wq_work *work)
 
 /* --- before its time --- */
 
-/*
- * @anyway: whatever its queue says, but not where the caller, who
- * wants to wait for it, is in its way (-EDEADLK).  1; 0 it is not armed.
- */
-static int timer_end_wait(struct wq_delayed_work *dw, bool anyway)
+static bool timer_is_waiting_locked(const struct wq_delayed_work *dw)
+{
+	return dw->wq_timer.wq_expires_ns == WQI_NEVER;
+}
+
+bool wqi_timer_waits_for_event(struct wq_delayed_work *dw)
 {
 	struct wqi_shard *shard = timer_lock_armed(&dw->work);
-	unsigned token;
-	bool due;
+	bool waits;
 
 	if (!shard)
-		return 0;
-	token = wqi_rcu_read_lock();
-	if (anyway && wqi_worker_is_in_the_way(wqi_queue_pwq_rcu(dw->wq_timer.wq_queue,
-								 (unsigned)dw->wq_timer.wq_cpu))) {
-		wqi_shard_unlock(shard);
-		wqi_rcu_read_unlock(token);
-		return -EDEADLK;
-	}
-	wqi_wheel_remove(wqi_timer_node(dw));
-	due = wqi_shard_claim_due_locked(shard, dw, anyway);
+		return false;
+	waits = timer_is_waiting_locked(dw);
 	wqi_shard_unlock(shard);
-	if (due)
-		wqi_timer_push_due(dw);
-	wqi_rcu_read_unlock(token);
-	return 1;
+	return waits;
+}
+
+/* Who wants to wait for the item must not be in its way. */
+static int timer_may_fire_locked(const struct wq_delayed_work *dw)
+{
+	struct wqi_pwq *pwq;
+
+	if (dw->wq_timer.wq_kind == WQ_TIMER_RCU && timer_is_waiting_locked(dw))
+		return -EAGAIN;
+	pwq = wqi_queue_pwq_rcu(dw->wq_timer.wq_queue, (unsigned)dw->wq_timer.wq_cpu);
+	return wqi_worker_is_in_the_way(pwq) ? -EDEADLK : 1;
 }
 
 int wqi_timer_fire(struct wq_work *work)
 {
-	return timer_end_wait(wqi_timer_of_work(work), true);
+	struct wq_delayed_work *dw = wqi_timer_of_work(work);
+	struct wqi_shard *shard = timer_lock_armed(work);
+	bool due = false;
+	unsigned token;
+	int ret;
+
+	if (!shard)
+		return 0;
+	token = wqi_rcu_read_lock();
+	ret = timer_may_fire_locked(dw);
+	if (ret == 1) {
+		wqi_wheel_remove(wqi_timer_node(dw));
+		due = wqi_shard_claim_due_locked(shard, dw, true);
+	}
+	wqi_shard_unlock(shard);
+	if (due)
+		wqi_timer_push_due(dw);
+	wqi_rcu_read_unlock(token);
+	return ret;
 }
 
-bool wqi_timer_expire(struct wq_delayed_work *dw)
+bool wqi_timer_claim_event(struct wq_delayed_work *dw)
 {
-	return timer_end_wait(dw, false);
+	struct wqi_shard *shard = timer_lock_armed(&dw->work);
+	bool due;
+
+	if (!shard)
+		return false;
+	wqi_wheel_remove(wqi_timer_node(dw));
+	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, UINT64_C(0));
+	due = wqi_shard_claim_due_locked(shard, dw, false);
+	wqi_shard_unlock(shard);
+	return due;
 }

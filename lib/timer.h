@@ -46,13 +46,22 @@ size_t wqi_timers_armed_bytes(void);
 /* What an item is armed for. */
 struct wqi_arming {
 	struct wq *wq;
-	uint64_t delay_ns; /* WQI_NEVER: until wqi_timer_expire() */
-	int cpu;	   /* -1: the caller's */
-	bool beside;	   /* also while it is pending */
+	uint64_t delay_ns;			/* WQI_NEVER: until wqi_timer_expire() */
+	int cpu;				/* -1: the caller's */
+	bool beside;				/* also while it is pending */
+	const struct rcu_flavor_struct *flavor; /* of an RCU item */
 };
 
 /* 1; 0 armed or pending already; -EINVAL, -EBUSY, -ESHUTDOWN.  Lock-free, AS-safe. */
 int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how);
+
+/*
+ * The same in two steps, for who has something to do between: it is claimed as if on its
+ * way to the inbox, and then put into its shard.  In one read-side section; the second
+ * sleeps for the lock, and says false if the item was cancelled: the caller ends that.
+ */
+int wqi_timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how);
+bool wqi_timer_admit(struct wq_delayed_work *dw);
 
 /* Change what an armed item is armed for.  1; 0 it is not armed; -EBUSY, -ESHUTDOWN.  May sleep. */
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how);
@@ -68,12 +77,23 @@ void wqi_timer_settle(struct wq_work *work);
 
 /*
  * Queue an armed item now, whatever its queue says.  1; 0 it is not armed; -EDEADLK it
- * could not run before the caller's own item has ended.  May sleep.
+ * could not run before the caller's own item has ended; -EAGAIN it waits for a grace
+ * period.  May sleep.
  */
 int wqi_timer_fire(struct wq_work *work);
 
-/* As if its time had come: queue it, or park it.  False: it was not armed any more. */
-bool wqi_timer_expire(struct wq_delayed_work *dw);
+/*
+ * What the item waits for, other than its time, has come: it is due, and is parked if its
+ * queue refuses it.  True: it is claimed, for wqi_queue_claimed() in the same read-side
+ * section, which the caller is in.
+ */
+bool wqi_timer_claim_event(struct wq_delayed_work *dw);
+
+/* Queue an item that was claimed as due.  In the same section. */
+void wqi_timer_push_due(struct wq_delayed_work *dw);
+
+/* Does it wait for that still?  May sleep. */
+bool wqi_timer_waits_for_event(struct wq_delayed_work *dw);
 
 /*
  * From now on nothing is armed on @wq.  -EBUSY: something is, and nothing has changed.

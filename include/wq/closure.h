@@ -45,6 +45,26 @@ typedef void (*wq_call_fn)(void *ctx);
  */
 WQ_API int wq_call(struct wq *wq, wq_call_fn fn, void *ctx);
 
+/**
+ * wq_call_after - run a function once on a queue, after a delay
+ * @wq:       queue
+ * @delay_ns: nanoseconds from now, on CLOCK_MONOTONIC; 0: as wq_call()
+ * @fn:       function; not NULL
+ * @ctx:      handed to @fn; must stay valid until @fn is done with it
+ *
+ * Meanwhile @wq can't be destroyed (-EBUSY), and where it is a system queue the library
+ * can't be shut down.  A call that may have to be taken back, or that is hours away,
+ * should be a delayed item instead (wq/delayed.h).
+ *
+ * Return: as wq_call(); -ESHUTDOWN also if the queue is being destroyed.
+ * Context: any thread or item.  Never waits; allocates.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Ordering: as wq_call().
+ * Lifetime: as wq_call(); it is counted by wq_flush() and wq_drain() once it is due.
+ * Since: 0.1
+ */
+WQ_API int wq_call_after(struct wq *wq, uint64_t delay_ns, wq_call_fn fn, void *ctx);
+
 struct wq_closure;
 
 /**

@@ -23,6 +23,8 @@
 #include <wq/work.h>
 #include <wq/queue.h>
 #include <wq/delayed.h>
+#include <wq/rcu.h>
+#include <wq/trigger.h>
 #include <wq/closure.h>
 #include <wq/worker.h>
 #include <wq/block.h>

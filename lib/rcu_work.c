@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns items that wait for grace periods, and the threads that do. */
+#include "rcu_work.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <urcu/flavor.h>
+
+#include "block.h"
+#include "futex.h"
+#include "mem.h"
+#include "queue.h"
+#include "rcu.h"
+#include "runtime.h"
+#include "service.h"
+#include "timer.h"
+#include "wheel.h"
+
+struct rcu_waiter {
+	const struct rcu_flavor_struct *flavor; /* I */
+	struct rcu_waiter *next;		/* GR */
+	struct wq_rcu_work *items;		/* A, seq_cst: newest first, by wq_later */
+	uint32_t event;	  /* A, seq_cst: futex word, changed when items come */
+	bool running;	  /* G: it has a thread */
+	bool stopping;	  /* A, release/acquire */
+	pthread_t thread; /* G */
+};
+
+static struct rcu_waiter *rcu_waiters; /* GR: linked by a release store; see fork.h */
+static uint32_t rcu_over_event;	       /* A, seq_cst: futex word, changed when items were let go */
+
+void wq_rcu_work_init(struct wq_rcu_work *rw, wq_work_fn fn, void *ctx)
+{
+	*rw = (struct wq_rcu_work)WQ_RCU_WORK_INIT(NULL, NULL);
+	wq_work_init(&rw->work, fn, ctx);
+}
+
+static struct wq_rcu_work *rcu_of_work(struct wq_work *work)
+{
+	return caa_container_of(work, struct wq_rcu_work, work);
+}
+
+/* --- the thread --- */
+
+/* The item may be gone afterwards. */
+static void rcu_let_go(struct wq_delayed_work *dw)
+{
+	unsigned token;
+
+	/* Not inside a section: it may just be on its way into its shard. */
+	if (!wqi_timer_waits_for_event(dw))
+		return;
+	token = wqi_rcu_read_lock();
+	if (wqi_timer_claim_event(dw))
+		wqi_timer_push_due(dw);
+	wqi_rcu_read_unlock(token);
+}
+
+/* One grace period for all that has come until it begins. */
+static void rcu_serve(struct rcu_waiter *waiter, struct wq_rcu_work *rw)
+{
+	struct wq_rcu_work *oldest = NULL, *next;
+
+	waiter->flavor->update_synchronize_rcu();
+	wqi_pause_point("grace period over");
+	for (; rw; rw = next) {
+		next = rw->wq_later;
+		rw->wq_later = oldest;
+		oldest = rw;
+	}
+	for (rw = oldest; rw; rw = next) {
+		next = rw->wq_later;
+		rcu_let_go(wqi_timer_of_work(&rw->work));
+	}
+	wqi_add(&rcu_over_event, 1);
+	wqi_futex_wake(&rcu_over_event, INT_MAX);
+}
+
+static void *rcu_main(void *arg)
+{
+	struct rcu_waiter *waiter = arg;
+	struct wq_rcu_work *rw;
+	uint32_t event;
+
+	wqi_service_begin("wq/rcu");
+	for (;;) {
+		event = wqi_load_seq_cst(&waiter->event);
+		rw = wqi_xchg(&waiter->items, (struct wq_rcu_work *)NULL);
+		if (rw)
+			rcu_serve(waiter, rw);
+		else if (wqi_load_acquire(&waiter->stopping))
+			return NULL;
+		else
+			wqi_futex_wait(&waiter->event, event, WQI_NO_TIMEOUT);
+	}
+}
+
+static void rcu_poke(struct rcu_waiter *waiter)
+{
+	wqi_add(&waiter->event, 1);
+	wqi_futex_wake(&waiter->event, 1);
+}
+
+static struct rcu_waiter *rcu_find(const struct rcu_flavor_struct *flavor)
+{
+	struct rcu_waiter *waiter = wqi_load_acquire(&rcu_waiters);
+
+	while (waiter && waiter->flavor != flavor)
+		waiter = waiter->next;
+	return waiter;
+}
+
+/* Under G, so that wq_shutdown() does not come between. */
+static int rcu_start_locked(const struct rcu_flavor_struct *flavor, struct rcu_waiter **to)
+{
+	struct rcu_waiter *waiter = rcu_find(flavor);
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	if (wqi_runtime.stopped)
+		return -ESHUTDOWN;
+	if (!waiter) {
+		waiter = wqi_zalloc(sizeof(*waiter));
+		if (!waiter)
+			return -ENOMEM;
+		waiter->flavor = flavor;
+		waiter->next = rcu_waiters;
+		wqi_store_release(&rcu_waiters, waiter);
+	}
+	if (!waiter->running && wqi_service_start(&waiter->thread, -1, rcu_main, waiter))
+		return -EAGAIN;
+	wqi_store_relaxed(&waiter->running, true);
+	*to = waiter;
+	return 0;
+}
+
+static int rcu_start(const struct rcu_flavor_struct *flavor, struct rcu_waiter **to)
+{
+	int err;
+
+	wqi_lock(&wqi_runtime.lock);
+	err = rcu_start_locked(flavor, to);
+	wqi_unlock(&wqi_runtime.lock);
+	return err;
+}
+
+void wqi_rcu_works_stop(void)
+{
+	struct rcu_waiter *waiter, *next;
+
+	/* Nobody can start one: wq_shutdown() has set `stopped`. */
+	for (waiter = rcu_waiters; waiter; waiter = waiter->next) {
+		if (!waiter->running)
+			continue;
+		wqi_store_release(&waiter->stopping, true);
+		rcu_poke(waiter);
+		pthread_join(waiter->thread, NULL);
+	}
+	waiter = rcu_waiters;
+	wqi_store_release(&rcu_waiters, (struct rcu_waiter *)NULL);
+	for (; waiter; waiter = next) {
+		next = waiter->next;
+		wqi_free(waiter, sizeof(*waiter));
+	}
+}
+
+void wqi_rcu_works_reset(void)
+{
+	struct rcu_waiter *waiter;
+
+	for (waiter = rcu_waiters; waiter; waiter = waiter->next) {
+		waiter->items = NULL;
+		waiter->running = waiter->stopping = false;
+	}
+}
+
+/* --- the calls --- */
+
+int wq_queue_rcu(struct wq *wq, struct wq_rcu_work *rw, const struct rcu_flavor_struct *flavor)
+{
+	struct wqi_arming how = {.wq = wq, .delay_ns = WQI_NEVER, .cpu = -1, .flavor = flavor};
+	struct rcu_waiter *waiter;
+	int ret;
+
+	if (!wq || !rw || !flavor || !flavor->update_synchronize_rcu ||
+	    !(wqi_state(&rw->work) & WQI_INIT) || rw->wq_timer.wq_kind != WQ_TIMER_RCU)
+		return -EINVAL;
+	ret = wqi_fork_enter(true);
+	if (ret)
+		return ret;
+	waiter = rcu_find(flavor);
+	if (!waiter || !wqi_load_relaxed(&waiter->running)) {
+		ret = rcu_start(flavor, &waiter);
+		if (ret)
+			return ret;
+	}
+	ret = wqi_timer_arm(wqi_timer_of_work(&rw->work), &how);
+	if (ret == 1) {
+		struct wq_rcu_work *top = wqi_load_relaxed(&waiter->items);
+
+		/* Nobody can take it back, so it stays until the thread lets go of it. */
+		do
+			rw->wq_later = top;
+		while (!wqi_cas(&waiter->items, &top, rw));
+		if (!top)
+			rcu_poke(waiter);
+	}
+	return ret;
+}
+
+bool wq_rcu_work_pending(const struct wq_rcu_work *rw)
+{
+	return rw && wq_work_pending(&rw->work);
+}
+
+unsigned wq_rcu_work_busy(const struct wq_rcu_work *rw)
+{
+	return rw ? wq_work_busy(&rw->work) : 0;
+}
+
+static void rcu_wait_over(struct wq_work *work)
+{
+	bool uncounted = wqi_worker_wait_begin();
+	uint32_t event = wqi_load_seq_cst(&rcu_over_event);
+
+	while (wqi_timer_waits_for_event(wqi_timer_of_work(work))) {
+		wqi_futex_wait(&rcu_over_event, event, WQI_NO_TIMEOUT);
+		event = wqi_load_seq_cst(&rcu_over_event);
+	}
+	wqi_worker_wait_end(uncounted);
+}
+
+/*
+ * A thread of qsbr is a reader as long as it is online, and so may not wait; of the other
+ * flavours to be offline is nothing, and who still reads then waits for himself.
+ */
+int wqi_rcu_work_wait(struct wq_work *work)
+{
+	const struct rcu_flavor_struct *flavor = rcu_of_work(work)->wq_flavor;
+	bool reads = flavor->read_ongoing();
+	int err = 0;
+
+	if (reads)
+		flavor->thread_offline();
+	if (reads && flavor->read_ongoing())
+		err = -EDEADLK;
+	else
+		rcu_wait_over(work);
+	if (reads)
+		flavor->thread_online();
+	return err;
+}
+
+int wq_rcu_work_flush(struct wq_rcu_work *rw)
+{
+	return rw ? wq_work_flush(&rw->work) : -EINVAL;
+}

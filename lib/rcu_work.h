@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns the threads that wait for grace periods of the program's liburcu flavours, one
+ * for each in use: a reader that stays in its section holds up its own flavour only.
+ * Not to be confused with rcu.h, the library's own read side.
+ */
+#ifndef WQI_RCU_WORK_H
+#define WQI_RCU_WORK_H
+
+#include <wq/rcu.h>
+
+/* Wait until an armed item's grace period is over.  0, or -EDEADLK: never. */
+int wqi_rcu_work_wait(struct wq_work *work);
+
+/* End the threads; nothing is armed.  No lock held. */
+void wqi_rcu_works_stop(void);
+
+/* In the child of a fork(): no flavour has a thread or items.  Under G. */
+void wqi_rcu_works_reset(void);
+
+#endif /* WQI_RCU_WORK_H */
