@@ -36,6 +36,11 @@ uint64_t wqi_clock_now_ns(void)
 	return clock ? clock() : wqi_now_ns();
 }
 
+uint64_t wqi_clock_read_late_ns(void)
+{
+	return wqi_load_acquire(&wqi_test_clock) ? wqi_clock_now_ns() : wqi_cycles_read_ns();
+}
+
 static void clock_sleep(uint32_t event, uint64_t until_ns)
 {
 	if (wqi_load_acquire(&wqi_test_clock))
@@ -43,6 +48,11 @@ static void clock_sleep(uint32_t event, uint64_t until_ns)
 	wqi_futex_wait_until(&clock_event, event, until_ns);
 }
 #else
+uint64_t wqi_clock_read_late_ns(void)
+{
+	return wqi_cycles_read_ns();
+}
+
 static void clock_sleep(uint32_t event, uint64_t until_ns)
 {
 	wqi_futex_wait_until(&clock_event, event, until_ns);

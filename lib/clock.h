@@ -8,6 +8,7 @@
 #define WQI_CLOCK_H
 
 #include "atomic.h"
+#include "cycles.h"
 #include "futex.h"
 #include "testing.h"
 
@@ -25,6 +26,9 @@ extern uint64_t wqi_clock_wakes_ns;
 
 void wqi_clock_wake(void);
 
+/* wqi_clock_late_ns(), by reading the clock. */
+uint64_t wqi_clock_read_late_ns(void);
+
 /* Something is due at @ns: ORD-CLOCK (a), second half.  Lock-free, AS-safe. */
 static inline void wqi_clock_note(uint64_t ns)
 {
@@ -37,10 +41,23 @@ static inline void wqi_clock_note(uint64_t ns)
 extern uint64_t (*wqi_test_clock)(void);
 uint64_t wqi_clock_now_ns(void);
 #else
+/* The present: for what must not be early. */
 static inline uint64_t wqi_clock_now_ns(void)
 {
 	return wqi_now_ns();
 }
 #endif
+
+/*
+ * Not before the present, and after it by no more than about a microsecond: for what is
+ * to be due after a delay.  Where the processor counts time evenly this costs a third
+ * of a reading of the clock.  AS-safe.
+ */
+static inline uint64_t wqi_clock_late_ns(void)
+{
+	uint64_t ns;
+
+	return wqi_likely(wqi_cycles_to_ns(&ns)) ? ns : wqi_clock_read_late_ns();
+}
 
 #endif /* WQI_CLOCK_H */

@@ -14,6 +14,7 @@
 #include "closure.h"
 #include "config.h"
 #include "cpu.h"
+#include "cycles.h"
 #include "fork.h"
 #include "ids.h"
 #include "manager.h"
@@ -78,6 +79,7 @@ int wqi_runtime_start_locked(void)
 	if (!wqi_runtime.configured)
 		wqi_config_load();
 	wqi_runtime.configured = true;
+	wqi_cycles_init();
 	wqi_runtime.can_fence = runtime_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 	err = wqi_fork_register();
 	if (!err)

@@ -89,7 +89,7 @@ int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	unsigned here = wqi_cpu_current();
 	struct wqi_shard *shard = shard_of_cpu(here);
-	uint64_t now_ns = wqi_clock_now_ns();
+	uint64_t now_ns = wqi_clock_late_ns();
 	uint64_t expires_ns = timer_expires_ns(now_ns, how->delay_ns);
 	int ret;
 
@@ -109,7 +109,7 @@ int wqi_timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	unsigned here = wqi_cpu_current();
 	struct wqi_shard *shard = shard_of_cpu(here);
-	uint64_t expires_ns = timer_expires_ns(wqi_clock_now_ns(), how->delay_ns);
+	uint64_t expires_ns = timer_expires_ns(wqi_clock_late_ns(), how->delay_ns);
 	int ret = timer_claim(dw, how, WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard));
 
 	if (ret == 1) {
@@ -164,7 +164,7 @@ static struct wqi_shard *timer_lock_armed(struct wq_work *work)
 
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
-	uint64_t now_ns = wqi_clock_now_ns();
+	uint64_t now_ns = wqi_clock_late_ns();
 	struct wqi_shard *shard = timer_lock_armed(&dw->work);
 	int ret = 1;
 
