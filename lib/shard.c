@@ -54,7 +54,7 @@ WQI_SLOW void wqi_shard_splice_locked(struct wqi_shard *shard)
 	struct wq_delayed_work *dw = wqi_xchg(&shard->inbox, (struct wq_delayed_work *)NULL);
 	struct wq_delayed_work *oldest = NULL, *next;
 
-	wqi_assert_held(&shard->lock);
+	wqi_shard_assert_held(shard);
 
 	for (; dw; dw = next) {
 		next = dw->wq_timer.wq_next;
@@ -71,9 +71,20 @@ void wqi_shard_lock(struct wqi_shard *shard)
 {
 	wqi_yield_point();
 	wqi_timer_locks_held++;
-	wqi_lock(&shard->lock);
-	if (wqi_unlikely(wqi_load_seq_cst(&shard->inbox)))
+	wqi_fenced_lock(&shard->lock);
+	if (wqi_unlikely(wqi_load_relaxed(&shard->inbox)))
 		wqi_shard_splice_locked(shard);
+}
+
+bool wqi_shard_spin_lock(struct wqi_shard *shard)
+{
+	if (wqi_timer_locks_held)
+		return false;
+	wqi_timer_locks_held++;
+	if (wqi_fenced_spin_lock(&shard->lock))
+		return true;
+	wqi_timer_locks_held--;
+	return false;
 }
 
 void wqi_shard_push(struct wqi_shard *shard, struct wq_delayed_work *dw)
@@ -85,6 +96,8 @@ void wqi_shard_push(struct wqi_shard *shard, struct wq_delayed_work *dw)
 		dw->wq_timer.wq_next = top;
 	} while (!wqi_cas(&shard->inbox, &top, dw));
 	wqi_pause_point("timer pushed");
+	if (wqi_runtime.can_fence)
+		wqi_runtime_fence();
 	if (wqi_shard_try_lock(shard)) {
 		wqi_shard_splice_locked(shard);
 		wqi_shard_unlock(shard);
@@ -119,7 +132,7 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 	struct wq *wq = dw->wq_timer.wq_queue;
 	uint64_t old;
 
-	wqi_assert_held(&shard->lock);
+	wqi_shard_assert_held(shard);
 
 	if (!anyway && wqi_unlikely(wqi_queue_is_shut(wq)) &&
 	    wqi_state_is_armed(wqi_state(&dw->work))) {
@@ -281,7 +294,8 @@ void wqi_timers_reset(void)
 	for (i = 0; i < wqi_nr_shards; i++) {
 		struct wqi_shard *shard = &wqi_shards[i];
 
-		wqi_lock_reset(&shard->lock);
+		wqi_fenced_reset(&shard->lock);
+		shard->index = i;
 		shard->inbox = NULL;
 		shard->earliest_ns = WQI_NEVER;
 		shard->unpark = false;

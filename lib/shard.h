@@ -10,15 +10,16 @@
 #define WQI_SHARD_H
 
 #include "clock.h"
-#include "lock.h"
+#include "fenced.h"
 #include "queue.h"
 #include "timer.h"
 #include "wheel.h"
 
 struct wqi_shard {
-	struct wqi_lock lock;		 /* T */
-	struct wq_delayed_work *inbox;	 /* A, seq_cst: newest first, by wq_next; ORD-ARM-INBOX */
+	struct wqi_fenced lock;		 /* T */
+	struct wq_delayed_work *inbox;	 /* A, seq_cst: newest first, by wq_next; ORD-FENCED */
 	uint64_t earliest_ns;		 /* T+, seq_cst: not later than the first that is due */
+	unsigned index;			 /* I: its number */
 	bool unpark;			 /* T: what is parked is to be looked at */
 	struct cds_list_head parked;	 /* T: due, and their queues refuse them */
 	struct wq_delayed_work *leaving; /* T: trigger items that signal handlers cancelled */
@@ -40,13 +41,15 @@ static inline struct wqi_shard *wqi_shard_of_state(uint64_t state)
 
 static inline uint64_t wqi_shard_in_state(const struct wqi_shard *shard)
 {
-	return (uint64_t)(shard - wqi_shards) << WQI_SHARD_SHIFT;
+	return (uint64_t)shard->index << WQI_SHARD_SHIFT;
 }
 
 static inline unsigned *wqi_shard_count(const struct wqi_shard *shard, const struct wq *wq)
 {
-	return &wq->armed[shard - wqi_shards].nr;
+	return &wq->armed[shard->index].nr;
 }
+
+#define wqi_shard_assert_held(shard) wqi_assert_held(&(shard)->lock.lock)
 
 /* Take from the inbox what is in it. */
 void wqi_shard_splice_locked(struct wqi_shard *shard);
@@ -54,18 +57,20 @@ void wqi_shard_splice_locked(struct wqi_shard *shard);
 static inline bool wqi_shard_try_lock(struct wqi_shard *shard)
 {
 	wqi_timer_locks_held++;
-	if (wqi_likely(wqi_try_lock(&shard->lock)))
+	if (wqi_likely(wqi_fenced_try_lock(&shard->lock)))
 		return true;
 	wqi_timer_locks_held--;
 	return false;
 }
 
+/* The same, but looks a few times; unless the caller may be above the holder, as a handler. */
+bool wqi_shard_spin_lock(struct wqi_shard *shard);
+
 void wqi_shard_lock(struct wqi_shard *shard);
 
 /*
- * ORD-ARM-INBOX (b): unlock by an exchange, then look at the inbox.  Partner (a):
- * push, then try the lock.  So "the pusher finds it locked and the holder finds
- * nothing" is impossible.
+ * ORD-FENCED (a): unlock, then look at the inbox.  Partner (b): push, fence, then try the
+ * lock.  So "the pusher finds it locked and the holder finds nothing" is impossible.
  */
 static inline void wqi_shard_unlock(struct wqi_shard *shard)
 {
@@ -73,17 +78,17 @@ static inline void wqi_shard_unlock(struct wqi_shard *shard)
 
 	do {
 		earliest_ns = shard->earliest_ns;
-		wqi_unlock(&shard->lock);
+		wqi_fenced_unlock(&shard->lock);
 		wqi_timer_locks_held--;
 		wqi_clock_note(earliest_ns);
-		if (wqi_likely(!wqi_load_seq_cst(&shard->inbox)) || !wqi_shard_try_lock(shard))
+		if (wqi_likely(!wqi_load_relaxed(&shard->inbox)) || !wqi_shard_try_lock(shard))
 			return;
 		wqi_shard_splice_locked(shard);
 	} while (true);
 }
 
 /*
- * Leave an item in MOVING to whoever has the lock; ORD-ARM-INBOX (a).  In a read-side
+ * Leave an item in MOVING to whoever has the lock; ORD-FENCED (b).  In a read-side
  * section.  The item may be gone afterwards.
  */
 void wqi_shard_push(struct wqi_shard *shard, struct wq_delayed_work *dw);
@@ -98,7 +103,7 @@ static inline void wqi_shard_link_locked(struct wqi_shard *shard, struct wq_dela
 {
 	uint64_t expires_ns = dw->wq_timer.wq_expires_ns;
 
-	wqi_assert_held(&shard->lock);
+	wqi_shard_assert_held(shard);
 
 	wqi_wheel_add(&shard->wheel, wqi_timer_node(dw), now_ns);
 	++*wqi_shard_count(shard, dw->wq_timer.wq_queue);
@@ -108,7 +113,7 @@ static inline void wqi_shard_link_locked(struct wqi_shard *shard, struct wq_dela
 
 static inline void wqi_shard_unlink_locked(struct wqi_shard *shard, struct wq_delayed_work *dw)
 {
-	wqi_assert_held(&shard->lock);
+	wqi_shard_assert_held(shard);
 
 	wqi_wheel_remove(wqi_timer_node(dw));
 	--*wqi_shard_count(shard, dw->wq_timer.wq_queue);

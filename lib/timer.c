@@ -93,7 +93,7 @@ int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 	uint64_t expires_ns = timer_expires_ns(now_ns, how->delay_ns);
 	int ret;
 
-	if (wqi_unlikely(!wqi_shard_try_lock(shard)))
+	if (wqi_unlikely(!wqi_shard_try_lock(shard)) && !wqi_shard_spin_lock(shard))
 		return timer_arm_through_inbox(shard, dw, how, expires_ns, (int)here);
 	ret = timer_claim(dw, how, WQI_ARMED | wqi_shard_in_state(shard));
 	wqi_pause_point("timer claimed");
