@@ -162,8 +162,8 @@ static void shard_let_go(struct wq_delayed_work *leaving)
 	}
 }
 
-/* A batch, with the lock held once.  False: there is more. */
-static bool shard_run_batch(struct wqi_shard *shard)
+/* A batch of what is due until @until_ns, with the lock held once. */
+static void shard_run_batch(struct wqi_shard *shard, uint64_t until_ns)
 {
 	struct wq_delayed_work *leaving;
 	struct wq_delayed_work *due[SHARD_BATCH];
@@ -179,7 +179,7 @@ static bool shard_run_batch(struct wqi_shard *shard)
 		cds_list_splice(&shard->parked, &shard->wheel.due);
 		CDS_INIT_LIST_HEAD(&shard->parked);
 	}
-	done = wqi_wheel_advance(&shard->wheel, wqi_clock_now_ns(), SHARD_BATCH);
+	done = wqi_wheel_advance(&shard->wheel, until_ns, SHARD_BATCH);
 	while (looked++ < SHARD_BATCH && (node = wqi_wheel_pop(&shard->wheel)))
 		if (wqi_shard_claim_due_locked(shard, shard_timer_of(node), false))
 			due[nr++] = shard_timer_of(node);
@@ -190,23 +190,41 @@ static bool shard_run_batch(struct wqi_shard *shard)
 		wqi_timer_push_due(due[i]);
 	shard_let_go(leaving);
 	wqi_rcu_read_unlock(token);
-	return done;
 }
 
-uint64_t wqi_timers_run(void)
+/* The shard where the first is due, and when the next one is of those that come after it. */
+static struct wqi_shard *shards_first(uint64_t *first_ns, uint64_t *second_ns)
 {
-	uint64_t now_ns = wqi_clock_now_ns();
+	struct wqi_shard *first = NULL;
 	unsigned i;
 
+	*first_ns = *second_ns = WQI_NEVER;
 	for (i = 0; i < wqi_nr_shards; i++) {
-		struct wqi_shard *shard = &wqi_shards[i];
+		uint64_t ns = wqi_load_seq_cst(&wqi_shards[i].earliest_ns);
 
-		if (wqi_load_seq_cst(&shard->earliest_ns) > now_ns)
-			continue;
-		while (!shard_run_batch(shard))
-			;
+		if (ns < *first_ns) {
+			*second_ns = *first_ns;
+			*first_ns = ns;
+			first = &wqi_shards[i];
+		} else if (ns < *second_ns) {
+			*second_ns = ns;
+		}
 	}
-	return wqi_timers_earliest();
+	return first;
+}
+
+/* Where the clock is late, what was armed on different CPUs still comes in its order. */
+uint64_t wqi_timers_run(void)
+{
+	uint64_t now_ns = wqi_clock_now_ns(), first_ns, second_ns;
+	struct wqi_shard *shard;
+
+	for (;;) {
+		shard = shards_first(&first_ns, &second_ns);
+		if (first_ns > now_ns)
+			return first_ns;
+		shard_run_batch(shard, second_ns < now_ns ? second_ns : now_ns);
+	}
 }
 
 uint64_t wqi_timers_earliest(void)

@@ -236,8 +236,9 @@ WQ_API int wq_delayed_work_flush(struct wq_delayed_work *dw);
  *
  * Return: as wq_work_cancel(), wq_work_cancel_sync(); 1 also if it was armed.
  * Context, Safety, Ordering, Lifetime: as those.  After the first, where another thread
- *   was just arming the item, or the caller is a signal handler that interrupted the
- *   library, the library holds it a moment longer.
+ *   was just arming the item, its timer is just firing, or the caller is a signal handler
+ *   that interrupted the library, the library holds it a moment longer, and arming it so
+ *   long answers -EBUSY.
  * Since: 0.1
  */
 WQ_API int wq_delayed_work_cancel(struct wq_delayed_work *dw);

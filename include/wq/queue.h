@@ -59,8 +59,9 @@ WQ_API struct wq *wq_alloc(const char *name, unsigned flags, int max_active);
  * until the thaw.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK called from one of the queue's
- *   items, or from an item of a WQ_BH queue for a WQ_BH queue: they share threads.
- *   Nothing has changed after a failure.
+ *   items, or from an item of a WQ_BH queue for a WQ_BH queue: they share threads;
+ *   -EBUSY delayed, RCU or trigger items are armed on it.  Nothing has changed after a
+ *   failure; who arms an item at that very time may be answered -ESHUTDOWN.
  * Context: any thread or item of another queue; sleeps.
  * Safety: MT-Safe against queueing on it only; AS-Unsafe.
  * Lifetime: @wq is gone on success.
@@ -77,8 +78,8 @@ WQ_API int wq_destroy(struct wq *wq);
  * where it runs instead of @wq, as if one of that queue's items had called, and
  * runs there again (G2).  It is that queue's being plugged that counts then.
  *
- * Return: 1 accepted; 0 already pending: the run that is still to come serves
- *   this call too; -EBUSY disabled, or being cancelled; -ESHUTDOWN the queue is
+ * Return: 1 accepted; 0 already pending, or armed (wq/delayed.h): the run that is still
+ *   to come serves this call too; -EBUSY disabled, or being cancelled; -ESHUTDOWN the queue is
  *   plugged, or it is draining or being destroyed and the caller is not one of its
  *   items; -EINVAL NULL, or an item that was not initialised.  Looked at in the
  *   order -EINVAL, -EBUSY, 0, -ESHUTDOWN.  In a child after fork() the first calls
@@ -154,8 +155,8 @@ WQ_API int wq_schedule(struct wq_work *work);
  * @wq: queue from wq_alloc()
  *
  * What is queued later, also by items that requeue themselves for ever, does not
- * prolong the wait.  A queueing that was answered 0 counts too: the run that it
- * joined is waited for.
+ * prolong the wait, nor does what is armed (wq/delayed.h).  A queueing that was answered
+ * 0 because of a pending run counts too: that run is waited for.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK as wq_destroy(); -EINVAL NULL.
  * Context: any thread or item of another queue; sleeps.  Does not allocate.
@@ -171,8 +172,9 @@ WQ_API int wq_flush(struct wq *wq);
  * @wq: queue from wq_alloc()
  *
  * Meanwhile only the queue's own items may queue on it; everybody else is answered
- * -ESHUTDOWN.  Items that queue themselves for ever hold it up for ever.  Calls
- * nest: the queue takes items again when the last has returned.
+ * -ESHUTDOWN.  Items that queue themselves for ever hold it up for ever.  Armed items
+ * (wq/delayed.h) are not waited for, and stay armed if their time comes meanwhile.
+ * Calls nest: the queue takes items again when the last has returned.
  *
  * Return: 0; -EPERM a system queue; -EDEADLK as wq_destroy(); -EINVAL NULL.
  * Context: any thread or item of another queue; sleeps.  Does not allocate.
@@ -188,6 +190,7 @@ WQ_API int wq_drain(struct wq *wq);
  *
  * A plugged queue answers -ESHUTDOWN to everybody, its own items included.  What
  * was accepted before runs; nothing is accepted any more when wq_plug() returns.
+ * Items can be armed on it (wq/delayed.h), and are queued when it is unplugged.
  *
  * Return: 0; -EALREADY plugged, or not plugged, already; -EPERM a system queue;
  *   -EINVAL NULL.

@@ -91,7 +91,8 @@ WQ_API int wq_configure(const struct wq_config *config);
  * environment as it is then; items that were initialised before may be used again.
  *
  * Return: 0, also where nothing was started; -EDEADLK called from an item; -EBUSY
- *   a queue from wq_alloc() exists, or another thread is shutting down.  Nothing
+ *   a queue from wq_alloc() exists, an item is armed on a system queue (wq/delayed.h),
+ *   or another thread is shutting down.  Nothing
  *   has changed after a failure, except that what was pending may have run, and
  *   that freezing may have ended.
  * Context: any thread that is not the library's; sleeps.

@@ -18,7 +18,7 @@
  *
  * **Cancel an item before closing what it waits for.**  The kernel tells nobody that a
  * descriptor was closed: where that is noticed later (another item is armed on the same
- * number, or at the time-out), the event says EPOLLNVAL; where the number has been given
+ * number, or at the time-out), the event says POLLNVAL; where the number has been given
  * to another file by then, nothing is noticed, and the item waits for its time-out.
  */
 #ifndef WQ_TRIGGER_H
@@ -42,7 +42,7 @@ extern "C" {
  * @events:  EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP and their like, or-ed together;
  *           EPOLLHUP and EPOLLERR are waited for in any case.  Not EPOLLET,
  *           EPOLLONESHOT, EPOLLEXCLUSIVE, EPOLLWAKEUP
- * @revents: set to what is ready when the item is queued; EPOLLNVAL (POLLNVAL): the
+ * @revents: set to what is ready when the item is queued; POLLNVAL of <poll.h>: the
  *           descriptor is closed.  Of several events more than one may be set, and some
  *           that are ready may be 0
  *

@@ -61,7 +61,7 @@ struct wq_work {
  */
 WQ_API void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx);
 
-/** Bits of wq_work_busy(). */
+/** Bits of wq_work_busy(); WQ_BUSY_DELAYED: armed, see wq/delayed.h. */
 #define WQ_BUSY_PENDING	  1u
 #define WQ_BUSY_RUNNING	  2u
 #define WQ_BUSY_DELAYED	  4u
@@ -69,7 +69,7 @@ WQ_API void wq_work_init(struct wq_work *work, wq_work_fn fn, void *ctx);
 #define WQ_BUSY_DISABLED  16u
 
 /**
- * wq_work_pending - is the item queued and not started?
+ * wq_work_pending - is the item queued and not started, or armed?
  * @work: item, or NULL (answers false)
  *
  * Return: a snapshot, which may be stale before the caller sees it.
@@ -114,17 +114,18 @@ WQ_API int wq_work_flush(struct wq_work *work);
  * wq_work_cancel - take an item back if it has not started
  * @work: item
  *
- * Return: 1 it was pending and will not run for that queueing; 0 it was not
- *   pending (idle, or running); -EINVAL NULL or not initialised.
+ * Return: 1 it was pending, or armed, and will not run for that queueing; 0 it was not
+ *   (idle, or running); -EBUSY an RCU item that waits for its grace period (wq/rcu.h);
+ *   -EINVAL NULL or not initialised.
  * Context: any, signal handlers included.  Never waits for an item or allocates.
  * Safety: MT-Safe, AS-Safe.
  * Ordering: none.
  * Lifetime: after this call the item may still be running, so the memory is the
  *   caller's only after wq_work_cancel_sync().  Where another thread was just
- *   queueing it the library holds it a moment longer, and where the caller is a
- *   signal handler that interrupted the library, until its turn comes or it is
- *   cancelled again; so long it shows WQ_BUSY_CANCELING and queueing it answers
- *   -EBUSY.
+ *   queueing it, or its timer is just firing, the library holds it a moment longer, and
+ *   where the caller is a signal handler that interrupted the library, until its turn
+ *   comes or it is cancelled again; so long it shows WQ_BUSY_CANCELING and queueing it
+ *   answers -EBUSY.
  * Since: 0.1
  */
 WQ_API int wq_work_cancel(struct wq_work *work);
@@ -137,9 +138,9 @@ WQ_API int wq_work_cancel(struct wq_work *work);
  * it requeues itself or others queue it meanwhile: queueing answers -EBUSY until
  * the call ends.  Several callers at once are fine; all return.
  *
- * Return: 1 it was pending; 0 it was not; -EDEADLK called from the item's own
- *   function: it is cancelled all the same, and not waited for; -EINVAL NULL or
- *   not initialised.
+ * Return: 1 it was pending, or armed; 0 it was not; -EDEADLK called from the item's own
+ *   function: it is cancelled all the same, and not waited for; -EBUSY as
+ *   wq_work_cancel(); -EINVAL NULL or not initialised.
  * Context: any thread or item; sleeps.  Does not allocate.
  * Safety: MT-Safe, AS-Unsafe.
  * Ordering: what the last run did happens before the return.
@@ -159,9 +160,9 @@ WQ_API int wq_work_cancel_sync(struct wq_work *work);
  * Calls nest: until as many wq_work_enable() have followed, queueing the item
  * answers -EBUSY, on any queue and for any caller, its own function included.
  *
- * Return: 1 it was pending and will not run for that queueing; 0 it was not;
- *   -EOVERFLOW disabled WQ_MAX_DISABLE_DEPTH times already; -EINVAL NULL or not
- *   initialised.  Nothing has changed on failure.
+ * Return: 1 it was pending, or armed, and will not run for that queueing; 0 it was not;
+ *   -EOVERFLOW disabled WQ_MAX_DISABLE_DEPTH times already; -EBUSY as
+ *   wq_work_cancel(); -EINVAL NULL or not initialised.  Nothing has changed on failure.
  * Context: any, signal handlers included.  Never waits for an item or allocates.
  * Safety: MT-Safe, AS-Safe.
  * Lifetime: as after wq_work_cancel(): the item may still be running.
