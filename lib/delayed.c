@@ -21,7 +21,8 @@ void wq_delayed_work_init(struct wq_delayed_work *dw, wq_work_fn fn, void *ctx)
 
 static bool delayed_is_valid(const struct wq *wq, const struct wq_delayed_work *dw)
 {
-	return wq && dw && dw->work.wq_state & WQI_INIT && dw->wq_timer.wq_kind == WQ_TIMER_DELAYED;
+	return wq && dw && wqi_load_relaxed(&dw->work.wq_state) & WQI_INIT &&
+	       dw->wq_timer.wq_kind == WQ_TIMER_DELAYED;
 }
 
 static int delayed_queue(struct wq_delayed_work *dw, const struct wqi_arming *how)
