@@ -44,6 +44,9 @@ static int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how,
 		if (new != old && wqi_unlikely(wqi_load_seq_cst(&how->wq->closed)))
 			return -ESHUTDOWN;
 	} while (!wqi_cas(&dw->work.wq_state, &old, new));
+	/* On a list of the parent's, if it was pending at a fork(): the word has forgotten. */
+	if (wqi_unlikely(new != old && !wqi_state_is_ours(old)))
+		wqi_work_link(&dw->work)->prev = NULL;
 	return new != old;
 }
 
