@@ -29,7 +29,7 @@ void bench_print_alone(const struct bench_workload *workload, const struct bench
 	unsigned i;
 
 	peer->start();
-	workload->run(peer, quick, values);
+	bench_run(workload, peer, quick, values);
 	peer->stop();
 	for (i = 0; i < nr_figures(workload); i++)
 		printf("%.6f\n", values[i]);

@@ -282,10 +282,8 @@ static void behind(const struct bench_peer *peer, bool quick, const struct way *
 
 	way = this_way;
 	peer_now = peer;
-	if (way->open && !way->open()) {
-		values[0] = values[1] = values[2] = values[3] = NAN;
+	if (way->open && !way->open())
 		return;
-	}
 	/* libuv's pool has a size for the whole process, and starts with the first item. */
 	bench_must(!setenv("UV_THREADPOOL_SIZE", "1", 1), "setenv");
 	bench_must(!sem_init(&gate_runs, 0, 0) && !sem_init(&first_blocks, 0, 0) &&

@@ -30,6 +30,26 @@ struct bench_item {
 	uint64_t number;
 } __attribute__((aligned(64)));
 
+/*
+ * Timers that fire once, each in memory that the caller has; bench_timer_fired() is to
+ * be called when one does.
+ */
+struct bench_timer_ops {
+	size_t bytes;	  /* of one */
+	bool heavy;	  /* ten million of them take more memory than a machine may have */
+	bool never_early; /* is a promise */
+	void (*init)(void *timer);
+	void (*arm)(void *timer, uint64_t delay_ns);
+	/* False: it has fired. */
+	bool (*cancel)(void *timer);
+	/* Delays count from a time that the peer has kept; read it anew.  NULL: from now. */
+	void (*refresh)(void);
+	/* One thread only may do all this: call @fn there.  NULL: any. */
+	void (*call)(void (*fn)(void *arg), void *arg);
+	/* NULL: nothing to do. */
+	void (*fini)(void *timer);
+};
+
 /* What a peer does not have is NULL, and the workloads that need it do not apply. */
 struct bench_peer {
 	const char *name;
@@ -52,18 +72,19 @@ struct bench_peer {
 	void (*settle)(void);
 	/* Free what init made.  NULL: nothing. */
 	void (*fini)(struct bench_item *item);
+	const struct bench_timer_ops *timers;
 };
 
-extern const struct bench_peer bench_peer_glib, bench_peer_uv;
+extern const struct bench_peer bench_peer_glib, bench_peer_uv, bench_peer_ev, bench_peer_event;
 extern const struct bench_peer *const bench_peers[];
 extern const unsigned bench_nr_peers;
-#define BENCH_MAX_PEERS 4
+#define BENCH_MAX_PEERS 6
 
 /* What a workload measures; two of the same name share a cell: p50 / p99. */
 struct bench_figure {
 	const char *name, *unit;
 };
-#define BENCH_MAX_FIGURES 4
+#define BENCH_MAX_FIGURES 5
 
 enum bench_table {
 	BENCH_PLAIN,
@@ -73,16 +94,22 @@ enum bench_table {
 
 struct bench_workload {
 	const char *name;
-	/* Sets a value for each figure; NAN where the workload does not apply. */
+	/* Sets a value for each figure, which is NAN before; leaves it where that does not apply.
+	 */
 	void (*run)(const struct bench_peer *peer, bool quick, double *values);
 	enum bench_table table;
-	bool alone; /* in a process of its own: see alone.c */
+	bool alone;  /* in a process of its own: see alone.c */
+	bool timers; /* of the peer's timers, not of its items */
 	struct bench_figure figures[BENCH_MAX_FIGURES];
 };
 
 extern const struct bench_workload bench_workloads[];
 extern const unsigned bench_nr_workloads;
 #define BENCH_MAX_WORKLOADS 24
+
+/* Run it, if the peer has what it is about. */
+void bench_run(const struct bench_workload *workload, const struct bench_peer *peer, bool quick,
+	       double *values);
 
 /* throughput.c: what the library itself costs, with items that do nothing. */
 void bench_empty_1p(const struct bench_peer *peer, bool quick, double *values);
@@ -106,6 +133,16 @@ void bench_behind_sleep(const struct bench_peer *peer, bool quick, double *value
 
 /* idle.c: what it costs to have nothing to do. */
 void bench_idle(const struct bench_peer *peer, bool quick, double *values);
+void bench_timer_idle(const struct bench_peer *peer, bool quick, double *values);
+
+/* arming.c: timers that are cancelled before they are due. */
+void bench_timer_arm_cancel(const struct bench_peer *peer, bool quick, double *values);
+void bench_timer_arm_2p(const struct bench_peer *peer, bool quick, double *values);
+void bench_timer_10m(const struct bench_peer *peer, bool quick, double *values);
+
+/* firing.c: timers that fire. */
+void bench_timer_late(const struct bench_peer *peer, bool quick, double *values);
+void bench_timer_fire(const struct bench_peer *peer, bool quick, double *values);
 
 /* fork.c: fork, exec and wait, beside no pending item and beside bench_fork_items(). */
 void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values);
@@ -132,6 +169,9 @@ static inline uint64_t bench_now(void)
 }
 
 void bench_sleep_ns(uint64_t ns);
+
+/* To be called for each timer that fires: see timers.h. */
+void bench_timer_fired(void *timer);
 
 static inline void bench_call(const struct bench_peer *peer, void (*fn)(void *arg), void *arg)
 {

@@ -95,7 +95,6 @@ void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values)
 	struct bench_item *items;
 	uint64_t *took;
 
-	values[0] = values[1] = NAN;
 	if (!peer->queue_serial)
 		return;
 	items = aligned_alloc(64, (nr_items + 1) * sizeof(*items));

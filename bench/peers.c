@@ -65,6 +65,41 @@ static void bench_wq_queue_and_wait(struct bench_item *item)
 	bench_must(wq_work_flush(&item->work) >= 0, "wq_work_flush");
 }
 
+static void bench_wq_timer_fn(struct wq_work *work, void *ctx)
+{
+	(void)work;
+	bench_timer_fired(ctx);
+}
+
+static void bench_wq_timer_init(void *timer)
+{
+	wq_delayed_work_init(timer, bench_wq_timer_fn, timer);
+}
+
+static void bench_wq_timer_fini(void *timer)
+{
+	bench_must(wq_delayed_work_cancel_sync(timer) == 0, "ending with no timer armed");
+}
+
+static void bench_wq_timer_arm(void *timer, uint64_t delay_ns)
+{
+	bench_must(wq_queue_delayed(wq_plain, timer, delay_ns) == 1, "wq_queue_delayed");
+}
+
+static bool bench_wq_timer_cancel(void *timer)
+{
+	return wq_delayed_work_cancel(timer) == 1;
+}
+
+static const struct bench_timer_ops wq_timers = {
+	.bytes = sizeof(struct wq_delayed_work),
+	.never_early = true,
+	.init = bench_wq_timer_init,
+	.fini = bench_wq_timer_fini,
+	.arm = bench_wq_timer_arm,
+	.cancel = bench_wq_timer_cancel,
+};
+
 static const struct bench_peer bench_peer_wq = {
 	.name = "libwq",
 	.start = bench_wq_start,
@@ -74,6 +109,7 @@ static const struct bench_peer bench_peer_wq = {
 	.queue_serial = bench_wq_queue_serial,
 	.queue_one_cpu = bench_wq_queue_one_cpu,
 	.queue_and_wait = bench_wq_queue_and_wait,
+	.timers = &wq_timers,
 };
 
 /* --- naive --- */
@@ -144,6 +180,12 @@ const struct bench_peer *const bench_peers[] = {
 #endif
 #ifdef BENCH_UV
 	&bench_peer_uv,
+#endif
+#ifdef BENCH_EV
+	&bench_peer_ev,
+#endif
+#ifdef BENCH_EVENT
+	&bench_peer_event,
 #endif
 	&bench_peer_wq,
 };

@@ -5,23 +5,31 @@
  * is woken to call the workload.
  */
 #include "bench.h"
+#include "loop.h"
 
-#include <pthread.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <uv.h>
 
-static uv_loop_t loop;
+static uv_loop_t uv;
 static uv_async_t waker;
-static pthread_t thread;
 static uint64_t nr_out; /* requests that the loop has not ended; the loop's thread only */
 
-/* The call that the loop is to make; there is one at a time. */
-static struct {
-	void (*fn)(void *arg);
-	void *arg;
-	sem_t done;
-} asked;
+static void bench_uv_run(void)
+{
+	uv_run(&uv, UV_RUN_DEFAULT);
+}
+
+static void bench_uv_wake(void)
+{
+	bench_must(!uv_async_send(&waker), "uv_async_send");
+}
+
+static struct bench_loop loop = {.run = bench_uv_run, .wake = bench_uv_wake};
+
+static void bench_uv_call(void (*fn)(void *arg), void *arg)
+{
+	bench_loop_call(&loop, fn, arg);
+}
 
 static void uv_run_item(uv_work_t *req)
 {
@@ -37,49 +45,28 @@ static void uv_item_ended(uv_work_t *req, int status)
 	nr_out--;
 }
 
-static void make_call(uv_async_t *async)
+static void woken(uv_async_t *async)
 {
 	(void)async;
-	if (!asked.fn)
-		return;
-	asked.fn(asked.arg);
-	asked.fn = NULL;
-	sem_post(&asked.done);
-}
-
-static void bench_uv_call(void (*fn)(void *arg), void *arg)
-{
-	asked.arg = arg;
-	asked.fn = fn;
-	bench_must(!uv_async_send(&waker), "uv_async_send");
-	while (sem_wait(&asked.done))
-		;
-}
-
-static void *loop_main(void *arg)
-{
-	uv_run(&loop, UV_RUN_DEFAULT);
-	return arg;
+	bench_loop_make_call(&loop);
 }
 
 static void bench_uv_start(void)
 {
-	bench_must(!sem_init(&asked.done, 0, 0), "sem_init");
-	bench_must(!uv_loop_init(&loop) && !uv_async_init(&loop, &waker, make_call),
-		   "making a loop");
-	bench_must(!pthread_create(&thread, NULL, loop_main, NULL), "making the loop's thread");
+	bench_must(!uv_loop_init(&uv) && !uv_async_init(&uv, &waker, woken), "making a loop");
+	bench_loop_start(&loop);
 }
 
 static void close_waker(void *arg)
 {
-	uv_close(arg, NULL);
+	(void)arg;
+	uv_close((uv_handle_t *)&waker, NULL);
 }
 
 static void bench_uv_stop(void)
 {
-	bench_uv_call(close_waker, &waker);
-	pthread_join(thread, NULL);
-	bench_must(!uv_loop_close(&loop), "uv_loop_close");
+	bench_loop_stop(&loop, close_waker);
+	bench_must(!uv_loop_close(&uv), "uv_loop_close");
 }
 
 static void bench_uv_init(struct bench_item *item, void (*fn)(struct bench_item *item))
@@ -100,7 +87,7 @@ static void bench_uv_fini(struct bench_item *item)
 static void bench_uv_queue(struct bench_item *item)
 {
 	nr_out++;
-	bench_must(!uv_queue_work(&loop, item->uv, uv_run_item, uv_item_ended), "uv_queue_work");
+	bench_must(!uv_queue_work(&uv, item->uv, uv_run_item, uv_item_ended), "uv_queue_work");
 }
 
 static void read_nr_out(void *arg)
@@ -116,6 +103,54 @@ static void bench_uv_settle(void)
 		bench_sleep_ns(100000);
 }
 
+/* --- timers: embedded handles, of the loop --- */
+
+static void fired(uv_timer_t *timer)
+{
+	bench_timer_fired(timer);
+}
+
+static void bench_uv_timer_init(void *timer)
+{
+	bench_must(!uv_timer_init(&uv, timer), "uv_timer_init");
+}
+
+/* The handle belongs to the loop until the next call. */
+static void bench_uv_timer_fini(void *timer)
+{
+	uv_close(timer, NULL);
+}
+
+static void bench_uv_timer_arm(void *timer, uint64_t delay_ns)
+{
+	bench_must(!uv_timer_start(timer, fired, (delay_ns + 999999) / 1000000, 0),
+		   "uv_timer_start");
+}
+
+static bool bench_uv_timer_cancel(void *timer)
+{
+	bool armed = uv_is_active(timer);
+
+	bench_must(!uv_timer_stop(timer), "uv_timer_stop");
+	return armed;
+}
+
+static void bench_uv_timer_refresh(void)
+{
+	uv_update_time(&uv);
+}
+
+static const struct bench_timer_ops timers = {
+	.bytes = sizeof(uv_timer_t),
+	.heavy = true,
+	.init = bench_uv_timer_init,
+	.fini = bench_uv_timer_fini,
+	.arm = bench_uv_timer_arm,
+	.cancel = bench_uv_timer_cancel,
+	.refresh = bench_uv_timer_refresh,
+	.call = bench_uv_call,
+};
+
 const struct bench_peer bench_peer_uv = {
 	.name = "libuv",
 	.start = bench_uv_start,
@@ -127,4 +162,5 @@ const struct bench_peer bench_peer_uv = {
 	.call = bench_uv_call,
 	.settle = bench_uv_settle,
 	.fini = bench_uv_fini,
+	.timers = &timers,
 };

@@ -51,6 +51,56 @@ const struct bench_workload bench_workloads[] = {
 		.figures = {{"idle_switches", "number"}, {"idle_cpu", "us"}},
 	},
 	{
+		.name = "timer_arm_cancel",
+		.run = bench_timer_arm_cancel,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_arm", "ns"},
+			    {"timer_arm_cpu", "ns"},
+			    {"timer_cancel", "ns"},
+			    {"timer_cancel_cpu", "ns"},
+			    {"timer_cancel_settled", "ns"}},
+	},
+	{
+		.name = "timer_arm_2p",
+		.run = bench_timer_arm_2p,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_arm_2p", "ns"}, {"timer_cancel_cross", "ns"}},
+	},
+	{
+		.name = "timer_10m",
+		.run = bench_timer_10m,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_10m_arm", "ns"},
+			    {"timer_10m_cancel", "ns"},
+			    {"timer_10m_memory", "bytes"}},
+	},
+	{
+		.name = "timer_late",
+		.run = bench_timer_late,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_late_p50", "us"},
+			    {"timer_late_p99", "us"},
+			    {"timer_early", "number"}},
+	},
+	{
+		.name = "timer_fire",
+		.run = bench_timer_fire,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_fire_cpu", "ns"}},
+	},
+	{
+		.name = "timer_idle",
+		.run = bench_timer_idle,
+		.alone = true,
+		.timers = true,
+		.figures = {{"timer_idle_switches", "number"}, {"timer_idle_cpu", "us"}},
+	},
+	{
 		.name = "fork_exec",
 		.run = bench_fork_exec,
 		.table = BENCH_FORKS,
@@ -62,3 +112,14 @@ const unsigned bench_nr_workloads = sizeof(bench_workloads) / sizeof(bench_workl
 
 _Static_assert(sizeof(bench_workloads) / sizeof(bench_workloads[0]) <= BENCH_MAX_WORKLOADS,
 	       "room for the results");
+
+void bench_run(const struct bench_workload *workload, const struct bench_peer *peer, bool quick,
+	       double *values)
+{
+	unsigned f;
+
+	for (f = 0; f < BENCH_MAX_FIGURES; f++)
+		values[f] = NAN;
+	if (workload->timers ? peer->timers != NULL : peer->queue != NULL)
+		workload->run(peer, quick, values);
+}

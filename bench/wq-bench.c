@@ -21,7 +21,7 @@ static void usage(FILE *to)
 	fprintf(to,
 		"usage: wq-bench [--quick] [--rounds N] [--workload NAME] [--peer NAME] [--json "
 		"FILE]\n"
-		"  --quick     fewer items and 3 rounds: about 2 minutes\n"
+		"  --quick     fewer items and 3 rounds: about 3 minutes\n"
 		"  --rounds N  1 to %u, default 5\n"
 		"  --json FILE one line of JSON a run is added to FILE; - is standard output\n"
 		"  workloads: ",
@@ -131,7 +131,7 @@ static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
 	if (workload->alone)
 		bench_run_alone(workload, peer, choice.quick, values);
 	else
-		workload->run(peer, choice.quick, values);
+		bench_run(workload, peer, choice.quick, values);
 	line_ns[1] = bench_probe_line();
 	bench_record(w, p, round, values, line_ns, json);
 }
