@@ -35,18 +35,21 @@ void bench_timer_late(const struct bench_peer *peer, bool quick, double *values)
 	free(at_ns);
 }
 
-/* Of those that fire once all are armed. */
+/*
+ * Of those that fire when all are armed and what the peer has put off is done.  On a
+ * machine so busy that this takes longer than two seconds there is no figure.
+ */
 void bench_timer_fire(const struct bench_peer *peer, bool quick, double *values)
 {
 	uint64_t nr = quick ? 20000 : 200000, cpu_ns, before;
 
-	bench_timers_begin(peer, nr, 400000000, 100000000);
+	bench_timers_begin(peer, nr, 2000000000, 100000000);
 	bench_timers_arm();
 	cpu_ns = bench_timers_settle();
 	before = __atomic_load_n(&bench_timers.nr_fired, __ATOMIC_RELAXED);
-	bench_must(before < nr, "arming every timer before the last is due");
 	wait_until_all_fired();
 	cpu_ns = bench_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
-	values[0] = (double)cpu_ns / (double)(nr - before);
+	if (before < nr)
+		values[0] = (double)cpu_ns / (double)(nr - before);
 	bench_timers_end();
 }
