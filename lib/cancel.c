@@ -8,6 +8,7 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "shard.h"
 #include "timer.h"
 #include "worker.h"
 
@@ -38,19 +39,19 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
 		worker = wqi_pool_find_running_locked(pool, work);
 		if (!worker || !wqi_xchg(&worker->requeued, (struct wq_work *)NULL))
 			return cancel_mark(work, state);
-		return !(wqi_pool_unclaim_locked(pool, work) & WQI_CANCEL);
+		return !(wqi_pool_unclaim_locked(pool, work, 0) & WQI_CANCEL);
 	}
 
 	wqi_work_unlist_locked(work);
-	state = wqi_pool_unclaim_locked(pool, work);
+	state = wqi_pool_unclaim_locked(pool, work, 0);
 	wqi_pwq_finish_locked(pwq, wqi_state_color(state), state & WQI_COUNTED);
 	wqi_pool_hand_over_locked(pool);
 	return !(state & WQI_CANCEL);
 }
 
 /*
- * Where the caller is a signal handler that interrupted the library, the lock may
- * be held by the very thread that it interrupted: then the item is only marked.
+ * Where the caller is a signal handler that interrupted the library, the item may be
+ * only marked: see wqi_cancel_may_not_lock().
  */
 static int cancel_pending(struct wq_work *work)
 {
@@ -68,7 +69,7 @@ static int cancel_pending(struct wq_work *work)
 		state = wqi_state(work);
 		if (!wqi_state_is_pending(state)) {
 			ret = 0;
-		} else if (state & WQI_TRANSIT || wqi_pool_locks_held) {
+		} else if (state & WQI_TRANSIT || wqi_cancel_may_not_lock()) {
 			ret = cancel_mark(work, state);
 		} else {
 			pwq = wqi_pwq_of_state(state, &pool);
@@ -84,20 +85,35 @@ static int cancel_pending(struct wq_work *work)
 	return ret;
 }
 
+/* Is there something to be taken back? */
+static bool cancel_can_take(uint64_t state)
+{
+	return wqi_state_is_armed(state) || (wqi_state_is_pending(state) && !(state & WQI_CANCEL));
+}
+
 /*
- * From its timer first: if that fires meanwhile, it is pending.  1, 0, or -EBUSY: it
- * waits for a grace period.
+ * From its timer first: if that fires meanwhile, it is pending.  wq_mod_delayed() makes
+ * what is pending armed, so look until it is neither.  What is queued after it was
+ * taken from its timer is another acceptance, which the answer does not stand for.
+ * 1, 0, or -EBUSY: it waits for a grace period.
  */
 static int cancel_item(struct wq_work *work)
 {
-	int armed = 0, pending;
+	bool beside;
+	int ret;
 
-	if (wqi_unlikely(wqi_state_is_armed(wqi_state(work))))
-		armed = wqi_timer_cancel(work);
-	if (armed < 0)
-		return armed;
-	pending = cancel_pending(work);
-	return armed | pending;
+	do {
+		ret = 0;
+		beside = true;
+		if (wqi_unlikely(wqi_state_is_armed(wqi_state(work))))
+			ret = wqi_timer_cancel(work, &beside);
+		wqi_pause_point("timer cancelled");
+		if (ret < 0)
+			return ret;
+		if (beside)
+			ret |= cancel_pending(work);
+	} while (!ret && wqi_unlikely(cancel_can_take(wqi_state(work))));
+	return ret;
 }
 
 int wq_work_cancel(struct wq_work *work)
@@ -183,13 +199,54 @@ static int cancel_until_idle(struct wq_work *work)
 	return ret;
 }
 
-int wqi_cancel_for_new(struct wq_work *work)
+/* 1 held, 0 not pending, -EAGAIN it is on its way, or is in a shard's hands besides. */
+static int cancel_hold_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_work *work,
+			      uint64_t held)
 {
-	int ret = cancel_item(work);
 	uint64_t state = wqi_state(work);
+	struct wqi_worker *worker;
+	bool listed;
 
-	for (; cancel_is_held(state); state = wqi_state(work))
-		cancel_end_hold(work, state);
+	wqi_assert_held(&pool->lock);
+
+	if (!(state & WQI_PENDING))
+		return 0;
+	if (state & (WQI_TRANSIT | WQI_CANCEL) || wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
+		return -EAGAIN;
+	listed = wqi_work_is_listed_locked(work);
+	if (listed) {
+		wqi_work_unlist_locked(work);
+	} else {
+		worker = wqi_pool_find_running_locked(pool, work);
+		if (!worker || !wqi_xchg(&worker->requeued, (struct wq_work *)NULL))
+			return -EAGAIN;
+	}
+	state = wqi_pool_unclaim_locked(pool, work, held);
+	if (listed) {
+		wqi_pwq_finish_locked(pwq, wqi_state_color(state), state & WQI_COUNTED);
+		wqi_pool_hand_over_locked(pool);
+	}
+	return state & (WQI_CANCEL | WQI_ARMED | WQI_MOVING) ? -EAGAIN : 1;
+}
+
+int wqi_cancel_hold_rcu(struct wq_work *work, uint64_t held)
+{
+	uint64_t state = wqi_state(work);
+	struct wqi_pool *pool;
+	struct wqi_pwq *pwq;
+	int ret;
+
+	if (!wqi_state_is_pending(state))
+		return 0;
+	if (state & (WQI_TRANSIT | WQI_CANCEL))
+		return -EAGAIN;
+	pwq = wqi_pwq_of_state(state, &pool);
+	if (!pwq)
+		return -EAGAIN;
+	wqi_pool_lock(pool);
+	wqi_pool_splice_locked(pool);
+	ret = cancel_hold_locked(pool, pwq, work, held);
+	wqi_pool_unlock(pool);
 	return ret;
 }
 

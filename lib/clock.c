@@ -43,8 +43,12 @@ uint64_t wqi_clock_read_late_ns(void)
 
 static void clock_sleep(uint32_t event, uint64_t until_ns)
 {
-	if (wqi_load_acquire(&wqi_test_clock))
+	if (wqi_load_acquire(&wqi_test_clock)) {
+		/* Set, then woken while it was on its way here: the wake-up did nothing. */
+		if (wqi_clock_now_ns() >= until_ns)
+			return;
 		until_ns = WQI_NO_TIMEOUT;
+	}
 	wqi_futex_wait_until(&clock_event, event, until_ns);
 }
 #else

@@ -21,7 +21,7 @@ void wq_delayed_work_init(struct wq_delayed_work *dw, wq_work_fn fn, void *ctx)
 
 static bool delayed_is_valid(const struct wq *wq, const struct wq_delayed_work *dw)
 {
-	return wq && dw && wqi_load_relaxed(&dw->work.wq_state) & WQI_INIT &&
+	return wq && dw && wqi_state(&dw->work) & WQI_INIT &&
 	       dw->wq_timer.wq_kind == WQ_TIMER_DELAYED;
 }
 
@@ -62,20 +62,13 @@ int wq_queue_delayed_on(struct wq *wq, struct wq_delayed_work *dw, uint64_t dela
 }
 
 /*
- * Now rather than later.  What was taken back for that and is refused is armed again,
- * and waits with its time up until the queue takes it.
+ * One run is left to come, as in Linux.  What is armed or pending becomes what it is to
+ * be in one step, never idle in between: else others could queue it then, and two
+ * acceptances would be one run; or disable it, and one would be lost.
  */
-static int delayed_queue_now(struct wq_delayed_work *dw, const struct wqi_arming *how, bool was)
-{
-	int ret = wqi_queue_work(how->wq, &dw->work, how->cpu);
-
-	return ret == -ESHUTDOWN && was ? wqi_timer_arm(dw, how) : ret;
-}
-
-/* All of it is taken back, so that one run is left; as Linux does. */
 static int delayed_mod(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
-	bool was = false;
+	uint64_t state;
 	int ret;
 
 	if (!delayed_is_valid(how->wq, dw))
@@ -83,27 +76,22 @@ static int delayed_mod(struct wq_delayed_work *dw, const struct wqi_arming *how)
 	ret = wqi_fork_enter(true);
 	if (ret)
 		return ret;
-	for (;;) {
-		uint64_t state = wqi_state(&dw->work);
-
+	do {
+		state = wqi_state(&dw->work);
 		ret = wqi_state_refusal(state);
-		if (ret && !was)
-			return ret;
-		/* The usual case: it is armed, and remains so. */
-		if (how->delay_ns && !wqi_state_is_pending(state)) {
-			ret = wqi_timer_move(dw, how);
-			if (ret)
-				return ret;
-		}
-		if (wqi_load_seq_cst(&how->wq->closed))
-			return -ESHUTDOWN;
-		was |= wqi_cancel_for_new(&dw->work) == 1;
-		ret = how->delay_ns ? wqi_timer_arm(dw, how) : delayed_queue_now(dw, how, was);
-		if (ret < 0)
-			return ret;
 		if (ret)
-			return was;
-	}
+			return ret;
+		if (wqi_state_is_pending(state)) {
+			ret = wqi_timer_move_pending(dw, how);
+		} else if (wqi_state_is_armed(state)) {
+			ret = wqi_timer_move(dw, how);
+		} else {
+			ret = delayed_queue(dw, how);
+			if (ret == 1)
+				return 0;
+		}
+	} while (!ret);
+	return ret;
 }
 
 int wq_mod_delayed(struct wq *wq, struct wq_delayed_work *dw, uint64_t delay_ns)
@@ -133,15 +121,13 @@ int wq_reschedule(struct wq *wq, struct wq_delayed_work *dw, uint64_t delay_ns)
 	ret = wqi_state_refusal(wqi_state(&dw->work));
 	if (ret)
 		return ret;
-	if (!delay_ns) {
-		ret = wqi_timer_cancel(&dw->work);
-		return delayed_queue_now(dw, &how, ret);
-	}
+	/* Without a delay, 0 says that it is pending: the timer is off then. */
 	do {
 		ret = wqi_timer_move(dw, &how);
 		if (!ret)
-			ret = wqi_timer_arm(dw, &how);
-	} while (!ret);
+			ret = delay_ns ? wqi_timer_arm(dw, &how)
+				       : wqi_queue_work(wq, &dw->work, -1);
+	} while (!ret && (delay_ns || wqi_state_is_armed(wqi_state(&dw->work))));
 	return ret;
 }
 

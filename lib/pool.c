@@ -331,7 +331,7 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
-			wqi_pool_unclaim_locked(pool, work);
+			wqi_pool_unclaim_locked(pool, work, 0);
 			continue;
 		}
 		if (wqi_state_id(state) != id) {
@@ -363,13 +363,15 @@ struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const str
 	return NULL;
 }
 
-uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work)
+uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work, uint64_t held)
 {
 	struct wqi_worker *worker = wqi_pool_find_running_locked(pool, work);
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
 
 	do {
 		new = old & ~WQI_PENDING_ALL;
+		if (held && !(old & (WQI_CANCEL | WQI_ARMED | WQI_MOVING)))
+			new = (new & ~WQI_SHARD_MASK) | held;
 		if (worker)
 			new = (new & ~WQI_ID_MASK) |
 			      (uint64_t)wqi_load_relaxed(&worker->current_pwq->id) << WQI_ID_SHIFT;

@@ -286,12 +286,13 @@ void wqi_pool_hand_over_locked(struct wqi_pool *pool);
 struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work);
 
 /*
- * End a claim without a run: the item's word becomes idle, its flushers are seen
- * to.  Returns the state before.  Where the item is still running, the word goes back to naming the
- * pwq of that run: the one it was queued on in between may go away before the run ends, and the
- * next claim has to find the run (G2).
+ * End a claim without a run: the item's word becomes idle, or @held (0, or ARMED and
+ * MOVING with a shard) if it was neither cancelled nor in a shard's hands besides; its
+ * flushers are seen to.  Returns the state before.  Where the item is still running, the word goes
+ * back to naming the pwq of that run: the one it was queued on in between may go away before the
+ * run ends, and the next claim has to find the run (G2).
  */
-uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work);
+uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work, uint64_t held);
 
 /*
  * The pwq on which @work is running in @pool, or NULL.  Lock-free.  Inside a

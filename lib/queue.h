@@ -123,10 +123,13 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu);
 void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu);
 
 /*
- * Take an item back so that it can be claimed anew at once, unless it is disabled or
- * being cancelled by others.  As wq_work_cancel(), but may sleep.
+ * Take a pending item back without letting others have it: its word becomes @held, ARMED
+ * and MOVING with a shard.  So it is never seen idle: to queue it answers 0, and who
+ * cancels it takes it from the holder.  1; 0 it is not pending; -EAGAIN it is on its
+ * way, which a grace period ends, or was not to be held: look again.  Inside the
+ * read-side section in which the holder lets it go.
  */
-int wqi_cancel_for_new(struct wq_work *work);
+int wqi_cancel_hold_rcu(struct wq_work *work, uint64_t held);
 
 /* Does @wq hold up what comes from outside: plugged, draining or frozen? */
 static inline bool wqi_queue_is_shut(const struct wq *wq)

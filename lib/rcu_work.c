@@ -45,14 +45,15 @@ static struct wq_rcu_work *rcu_of_work(struct wq_work *work)
 /* The item may be gone afterwards. */
 static void rcu_let_go(struct wq_delayed_work *dw)
 {
+	struct wqi_due due;
 	unsigned token;
 
 	/* Not inside a section: it may just be on its way into its shard. */
 	if (!wqi_timer_waits_for_event(dw))
 		return;
 	token = wqi_rcu_read_lock();
-	if (wqi_timer_claim_event(dw))
-		wqi_timer_push_due(dw);
+	if (wqi_timer_claim_event(dw, &due))
+		wqi_timer_push_due(&due);
 	wqi_rcu_read_unlock(token);
 }
 

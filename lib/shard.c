@@ -127,7 +127,8 @@ uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle, uint64
  *
  * True: it is claimed (TRANSIT), to be pushed without the lock, in the same section.
  */
-bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway)
+bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway,
+				struct wqi_due *due)
 {
 	struct wq *wq = dw->wq_timer.wq_queue;
 	uint64_t old;
@@ -136,19 +137,21 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 
 	if (!anyway && wqi_unlikely(wqi_queue_is_shut(wq)) &&
 	    wqi_state_is_armed(wqi_state(&dw->work))) {
+		wqi_pause_point("timer parks");
 		cds_list_add_tail(&wqi_timer_node(dw)->link, &shard->parked);
 		return false;
 	}
 	--*wqi_shard_count(shard, wq);
+	*due = (struct wqi_due){.dw = dw, .wq = wq, .cpu = dw->wq_timer.wq_cpu};
 	old = wqi_timer_disarm_locked(&dw->work, WQI_PENDING | WQI_TRANSIT, 0);
 	return old & WQI_ARMED && !(old & WQI_PENDING);
 }
 
-void wqi_timer_push_due(struct wq_delayed_work *dw)
+void wqi_timer_push_due(const struct wqi_due *due)
 {
-	if (wqi_unlikely(dw->wq_timer.wq_kind == WQ_TIMER_TRIGGER))
-		wqi_trigger_release(shard_trigger(dw));
-	wqi_queue_claimed(dw->wq_timer.wq_queue, &dw->work, dw->wq_timer.wq_cpu);
+	if (wqi_unlikely(due->dw->wq_timer.wq_kind == WQ_TIMER_TRIGGER))
+		wqi_trigger_release(shard_trigger(due->dw));
+	wqi_queue_claimed(due->wq, &due->dw->work, due->cpu);
 }
 
 static void shard_let_go(struct wq_delayed_work *leaving)
@@ -166,7 +169,7 @@ static void shard_let_go(struct wq_delayed_work *leaving)
 static void shard_run_batch(struct wqi_shard *shard, uint64_t until_ns)
 {
 	struct wq_delayed_work *leaving;
-	struct wq_delayed_work *due[SHARD_BATCH];
+	struct wqi_due due[SHARD_BATCH];
 	unsigned token = wqi_rcu_read_lock(), nr = 0, i, looked = 0;
 	struct wqi_wheel_node *node;
 	bool done;
@@ -181,13 +184,12 @@ static void shard_run_batch(struct wqi_shard *shard, uint64_t until_ns)
 	}
 	done = wqi_wheel_advance(&shard->wheel, until_ns, SHARD_BATCH);
 	while (looked++ < SHARD_BATCH && (node = wqi_wheel_pop(&shard->wheel)))
-		if (wqi_shard_claim_due_locked(shard, shard_timer_of(node), false))
-			due[nr++] = shard_timer_of(node);
+		nr += wqi_shard_claim_due_locked(shard, shard_timer_of(node), false, &due[nr]);
 	done = done && cds_list_empty(&shard->wheel.due);
 	wqi_shard_set_earliest_locked(shard, done ? wqi_wheel_next_ns(&shard->wheel) : 0);
 	wqi_shard_unlock(shard);
 	for (i = 0; i < nr; i++)
-		wqi_timer_push_due(due[i]);
+		wqi_timer_push_due(&due[i]);
 	shard_let_go(leaving);
 	wqi_rcu_read_unlock(token);
 }

@@ -51,6 +51,16 @@ static inline unsigned *wqi_shard_count(const struct wqi_shard *shard, const str
 
 #define wqi_shard_assert_held(shard) wqi_assert_held(&(shard)->lock.lock)
 
+/*
+ * The caller is a signal handler, and the thread that it interrupted holds a shard's or a
+ * pool's lock.  To wait for either kind is to wait for oneself, or, where another
+ * handler does the same the other way round, for each other.
+ */
+static inline bool wqi_cancel_may_not_lock(void)
+{
+	return wqi_timer_locks_held || wqi_pool_locks_held;
+}
+
 /* Take from the inbox what is in it. */
 void wqi_shard_splice_locked(struct wqi_shard *shard);
 
@@ -124,7 +134,8 @@ static inline void wqi_shard_unlink_locked(struct wqi_shard *shard, struct wq_de
  * refuses it.  True: it is claimed (TRANSIT), for wqi_timer_push_due() without the lock,
  * in the same read-side section.
  */
-bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway);
+bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway,
+				struct wqi_due *due);
 
 /*
  * Not armed any more, but @set, and @set_idle if it is not pending.  Unless a signal

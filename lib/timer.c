@@ -165,25 +165,95 @@ static struct wqi_shard *timer_lock_armed(struct wq_work *work)
 	return NULL;
 }
 
+/* Off the wheel, and not armed any more.  True: it is claimed, and the caller's to queue. */
+static bool timer_claim_armed_locked(struct wq_work *work)
+{
+	uint64_t old = wqi_timer_disarm_locked(work, WQI_PENDING | WQI_TRANSIT, 0);
+
+	return old & WQI_ARMED && !(old & WQI_PENDING);
+}
+
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	uint64_t now_ns = wqi_clock_late_ns();
 	struct wqi_shard *shard = timer_lock_armed(&dw->work);
-	int ret = 1;
+	int here = (int)wqi_cpu_current(), ret = 1;
+	bool due = false;
+	unsigned token;
 
 	if (!shard)
 		return 0;
+	/* ORD-DRAIN (a): `refuse` is read inside the section in which the item is pushed. */
+	token = wqi_rcu_read_lock();
 	if (wqi_state_refusal(wqi_state(&dw->work))) {
 		ret = -EBUSY;
 	} else if (how->wq != dw->wq_timer.wq_queue && wqi_load_seq_cst(&how->wq->closed)) {
 		ret = -ESHUTDOWN;
 	} else {
 		wqi_shard_unlink_locked(shard, dw);
-		timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), (int)wqi_cpu_current());
-		wqi_shard_link_locked(shard, dw, now_ns);
+		if (!how->delay_ns && !wqi_queue_refuses(how->wq)) {
+			due = timer_claim_armed_locked(&dw->work);
+			ret = due;
+		} else {
+			timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), here);
+			wqi_shard_link_locked(shard, dw, now_ns);
+		}
 	}
 	wqi_shard_unlock(shard);
+	if (due)
+		wqi_queue_claimed(how->wq, &dw->work, how->cpu < 0 ? here : how->cpu);
+	wqi_rcu_read_unlock(token);
 	return ret;
+}
+
+/*
+ * An item that is held (ARMED and MOVING) is queued, or made idle if it has been
+ * cancelled.  False: the queue refuses it, and it is held still.
+ */
+static bool timer_queue_held_rcu(struct wq_delayed_work *dw)
+{
+	uint64_t old = wqi_state(&dw->work), new;
+	struct wq *wq = dw->wq_timer.wq_queue;
+	int cpu = dw->wq_timer.wq_cpu;
+
+	/* ORD-DRAIN (a) */
+	if (wqi_queue_refuses(wq))
+		return false;
+	do {
+		new = old & ~(WQI_ARMED | WQI_MOVING);
+		if (old & WQI_ARMED && !(old & WQI_PENDING))
+			new |= WQI_PENDING | WQI_TRANSIT;
+	} while (!wqi_cas(&dw->work.wq_state, &old, new));
+	if (new &WQI_TRANSIT && !(old & WQI_PENDING))
+		wqi_queue_claimed(wq, &dw->work, cpu);
+	return true;
+}
+
+int wqi_timer_move_pending(struct wq_delayed_work *dw, const struct wqi_arming *how)
+{
+	unsigned here = wqi_cpu_current(), token;
+	struct wqi_shard *shard = &wqi_shards[here & (wqi_nr_shards - 1)];
+	uint64_t held = WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard);
+	uint64_t expires_ns = timer_expires_ns(wqi_clock_now_ns(), how->delay_ns);
+	int ret = -ESHUTDOWN;
+
+	token = wqi_rcu_read_lock();
+	/* ORD-CLOSE (a) */
+	if (!wqi_load_seq_cst(&how->wq->closed))
+		ret = wqi_cancel_hold_rcu(&dw->work, held);
+	if (ret == 1) {
+		timer_set(dw, how, expires_ns, (int)here);
+		wqi_timer_node(dw)->link.prev = NULL;
+		wqi_pause_point("timer held");
+		if (how->delay_ns || !timer_queue_held_rcu(dw))
+			wqi_shard_push(shard, dw);
+	}
+	wqi_rcu_read_unlock(token);
+	if (ret != -EAGAIN)
+		return ret;
+	wqi_pause_point("timer looks again");
+	wqi_rcu_synchronize();
+	return 0;
 }
 
 /* --- the way back --- */
@@ -220,13 +290,13 @@ static bool timer_mark(struct wq_work *work, uint64_t state)
 
 /*
  * Off the wheel before others may have it.  A trigger item stays in MOVING until its
- * events are off their lists; in a read-side section then.  False: a signal handler was
- * quicker.
+ * events are off their lists; in a read-side section then.  Returns the word before, not
+ * ARMED if a signal handler was quicker.
  */
-static bool timer_take_back_locked(struct wqi_shard *shard, struct wq_work *work, uint64_t set)
+static uint64_t timer_take_back_locked(struct wqi_shard *shard, struct wq_work *work, uint64_t set)
 {
 	wqi_shard_unlink_locked(shard, wqi_timer_of_work(work));
-	return wqi_timer_disarm_locked(work, 0, set) & WQI_ARMED;
+	return wqi_timer_disarm_locked(work, 0, set);
 }
 
 static WQI_SLOW bool timer_cancel_trigger(struct wq_work *work)
@@ -238,7 +308,7 @@ static WQI_SLOW bool timer_cancel_trigger(struct wq_work *work)
 	if (!shard)
 		return false;
 	token = wqi_rcu_read_lock();
-	taken = timer_take_back_locked(shard, work, WQI_MOVING);
+	taken = timer_take_back_locked(shard, work, WQI_MOVING) & WQI_ARMED;
 	wqi_shard_unlock(shard);
 	if (taken) {
 		wqi_pause_point("trigger cancelled");
@@ -249,36 +319,40 @@ static WQI_SLOW bool timer_cancel_trigger(struct wq_work *work)
 	return taken;
 }
 
-int wqi_timer_cancel(struct wq_work *work)
+int wqi_timer_cancel(struct wq_work *work, bool *beside)
 {
 	const struct wq_timer *timer = &wqi_timer_of_work(work)->wq_timer;
 	uint64_t state = wqi_state(work);
 	struct wqi_shard *shard;
-	bool taken;
 
 	while (wqi_state_is_armed(state)) {
+		*beside = state & WQI_PENDING;
 		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_RCU))
 			return -EBUSY;
-		if (wqi_unlikely(state & WQI_MOVING || wqi_timer_locks_held)) {
+		if (wqi_unlikely(state & WQI_MOVING || wqi_cancel_may_not_lock())) {
 			if (timer_mark(work, state))
 				return 1;
 			state = wqi_state(work);
 			continue;
 		}
-		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_TRIGGER))
-			return timer_cancel_trigger(work);
+		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_TRIGGER)) {
+			*beside = !timer_cancel_trigger(work);
+			return !*beside;
+		}
 		shard = wqi_shard_of_state(state);
 		wqi_shard_lock(shard);
 		state = wqi_state(work);
 		if (wqi_likely(wqi_state_is_armed(state) && !(state & WQI_MOVING) &&
 			       wqi_shard_of_state(state) == shard)) {
-			taken = timer_take_back_locked(shard, work, 0);
+			state = timer_take_back_locked(shard, work, 0);
 			wqi_shard_unlock(shard);
-			return taken;
+			*beside = !(state & WQI_ARMED) || state & WQI_PENDING;
+			return !!(state & WQI_ARMED);
 		}
 		wqi_shard_unlock(shard);
 		state = wqi_state(work);
 	}
+	*beside = true;
 	return 0;
 }
 
@@ -316,7 +390,8 @@ int wqi_timer_fire(struct wq_work *work)
 {
 	struct wq_delayed_work *dw = wqi_timer_of_work(work);
 	struct wqi_shard *shard = timer_lock_armed(work);
-	bool due = false;
+	bool claimed = false;
+	struct wqi_due due;
 	unsigned token;
 	int ret;
 
@@ -326,25 +401,25 @@ int wqi_timer_fire(struct wq_work *work)
 	ret = timer_may_fire_locked(dw);
 	if (ret == 1) {
 		wqi_wheel_remove(wqi_timer_node(dw));
-		due = wqi_shard_claim_due_locked(shard, dw, true);
+		claimed = wqi_shard_claim_due_locked(shard, dw, true, &due);
 	}
 	wqi_shard_unlock(shard);
-	if (due)
-		wqi_timer_push_due(dw);
+	if (claimed)
+		wqi_timer_push_due(&due);
 	wqi_rcu_read_unlock(token);
 	return ret;
 }
 
-bool wqi_timer_claim_event(struct wq_delayed_work *dw)
+bool wqi_timer_claim_event(struct wq_delayed_work *dw, struct wqi_due *due)
 {
 	struct wqi_shard *shard = timer_lock_armed(&dw->work);
-	bool due;
+	bool claimed;
 
 	if (!shard)
 		return false;
 	wqi_wheel_remove(wqi_timer_node(dw));
 	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, UINT64_C(0));
-	due = wqi_shard_claim_due_locked(shard, dw, false);
+	claimed = wqi_shard_claim_due_locked(shard, dw, false, due);
 	wqi_shard_unlock(shard);
-	return due;
+	return claimed;
 }

@@ -63,14 +63,21 @@ int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how);
 int wqi_timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how);
 bool wqi_timer_admit(struct wq_delayed_work *dw);
 
-/* Change what an armed item is armed for.  1; 0 it is not armed; -EBUSY, -ESHUTDOWN.  May sleep. */
+/*
+ * Change what an armed item is armed for; without a delay, queue it, or where the queue
+ * refuses it just now, leave it armed with its time up.  1; 0 it is not armed, or not any
+ * more; -EBUSY, -ESHUTDOWN.  May sleep.
+ */
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how);
 
+/* The same for a pending one.  0 it is not pending, or was on its way: look again. */
+int wqi_timer_move_pending(struct wq_delayed_work *dw, const struct wqi_arming *how);
+
 /*
- * Take an armed item back.  1; 0 it is not armed, or not any more; -EBUSY one that
- * waits for a grace period.  AS-safe.
+ * Take an armed item back.  1, and in *@beside whether an instance was pending; 0 it is
+ * not armed, or not any more; -EBUSY one that waits for a grace period.  AS-safe.
  */
-int wqi_timer_cancel(struct wq_work *work);
+int wqi_timer_cancel(struct wq_work *work, bool *beside);
 
 /* Somebody was just arming or cancelling the item: have that end.  Sleeps. */
 void wqi_timer_settle(struct wq_work *work);
@@ -83,14 +90,24 @@ void wqi_timer_settle(struct wq_work *work);
 int wqi_timer_fire(struct wq_work *work);
 
 /*
+ * An item that is due, and where it goes: wq_reschedule() may arm it anew, for elsewhere,
+ * as soon as it is claimed.
+ */
+struct wqi_due {
+	struct wq_delayed_work *dw;
+	struct wq *wq;
+	int cpu;
+};
+
+/*
  * What the item waits for, other than its time, has come: it is due, and is parked if its
- * queue refuses it.  True: it is claimed, for wqi_queue_claimed() in the same read-side
+ * queue refuses it.  True: it is claimed, for wqi_timer_push_due() in the same read-side
  * section, which the caller is in.
  */
-bool wqi_timer_claim_event(struct wq_delayed_work *dw);
+bool wqi_timer_claim_event(struct wq_delayed_work *dw, struct wqi_due *due);
 
 /* Queue an item that was claimed as due.  In the same section. */
-void wqi_timer_push_due(struct wq_delayed_work *dw);
+void wqi_timer_push_due(const struct wqi_due *due);
 
 /* Does it wait for that still?  May sleep. */
 bool wqi_timer_waits_for_event(struct wq_delayed_work *dw);

@@ -177,10 +177,11 @@ static void trigger_prepare(struct wq_trigger_work *tw, struct wq_event *ev, uns
 static void trigger_event_locked(struct wq_event *ev, uint32_t ready, struct wq_trigger_work **due)
 {
 	struct wq_trigger_work *tw = ev->wq_trigger;
+	struct wqi_due claimed;
 
 	ev->revents = ready;
 	trigger_detach_locked(tw);
-	if (!wqi_timer_claim_event(trigger_timer(tw)))
+	if (!wqi_timer_claim_event(trigger_timer(tw), &claimed))
 		return;
 	tw->wq_timer.wq_next = *due;
 	*due = tw;

@@ -282,7 +282,7 @@ static void worker_accept_requeued_locked(struct wqi_worker *self, struct wqi_pw
 
 	wqi_store_relaxed(&self->requeued, (struct wq_work *)NULL);
 	if (wqi_unlikely(state & WQI_CANCEL)) {
-		wqi_pool_unclaim_locked(self->pool, work);
+		wqi_pool_unclaim_locked(self->pool, work, 0);
 		return;
 	}
 	/* What others queued meanwhile goes first, or it might be passed for ever (G3). */
