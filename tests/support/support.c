@@ -44,20 +44,25 @@ unsigned long scaled(unsigned long n)
 	return n ? n : 1;
 }
 
-uint64_t test_seed(void)
+static uint64_t seed;
+
+static void choose_seed(void)
 {
-	static uint64_t seed;
-	const char *text = getenv("WQ_TEST_SEED");
+	const char *env = getenv("WQ_TEST_SEED");
 	struct timespec ts;
 
-	if (seed)
-		return seed;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	seed = text ? strtoull(text, NULL, 0)
-		    : (uint64_t)ts.tv_sec * 1000003u + (uint64_t)ts.tv_nsec;
-	seed |= 1;
+	seed = env ? strtoull(env, NULL, 0)
+		   : (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec % 1000000000;
 	printf("WQ_TEST_SEED=%llu\n", (unsigned long long)seed);
 	fflush(stdout);
+}
+
+uint64_t test_seed(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, choose_seed);
 	return seed;
 }
 
