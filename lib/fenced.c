@@ -19,9 +19,9 @@ bool wqi_fenced_spin_lock(struct wqi_fenced *fenced)
 	return false;
 }
 
-void wqi_fenced_lock(struct wqi_fenced *fenced)
+void wqi_fenced_lock_slow(struct wqi_fenced *fenced)
 {
-	if (wqi_likely(wqi_fenced_try_lock(fenced)) || wqi_fenced_spin_lock(fenced))
+	if (wqi_fenced_spin_lock(fenced))
 		return;
 	/* ORD-FENCED (b) */
 	wqi_add(&fenced->waiters, 1);

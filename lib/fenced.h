@@ -29,7 +29,13 @@ static inline bool wqi_fenced_try_lock(struct wqi_fenced *fenced)
 /* As that, but looks a few times; for who would have to fence otherwise. */
 bool wqi_fenced_spin_lock(struct wqi_fenced *fenced);
 
-void wqi_fenced_lock(struct wqi_fenced *fenced);
+void wqi_fenced_lock_slow(struct wqi_fenced *fenced);
+
+static inline void wqi_fenced_lock(struct wqi_fenced *fenced)
+{
+	if (wqi_unlikely(!wqi_fenced_try_lock(fenced)))
+		wqi_fenced_lock_slow(fenced);
+}
 
 void wqi_fenced_wake(struct wqi_fenced *fenced);
 

@@ -67,15 +67,6 @@ WQI_SLOW void wqi_shard_splice_locked(struct wqi_shard *shard)
 	}
 }
 
-void wqi_shard_lock(struct wqi_shard *shard)
-{
-	wqi_yield_point();
-	wqi_timer_locks_held++;
-	wqi_fenced_lock(&shard->lock);
-	if (wqi_unlikely(wqi_load_relaxed(&shard->inbox)))
-		wqi_shard_splice_locked(shard);
-}
-
 bool wqi_shard_spin_lock(struct wqi_shard *shard)
 {
 	if (wqi_timer_locks_held)
@@ -105,20 +96,6 @@ void wqi_shard_push(struct wqi_shard *shard, struct wq_delayed_work *dw)
 }
 
 /* --- time is up --- */
-
-uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle, uint64_t set)
-{
-	uint64_t old = wqi_state(work), new;
-
-	do {
-		if (!(old & WQI_ARMED))
-			return old;
-		new = (old & ~WQI_ARMED) | set;
-		if (!(old & WQI_PENDING))
-			new |= set_idle;
-	} while (!wqi_cas(&work->wq_state, &old, new));
-	return old;
-}
 
 /*
  * An item off the wheel is to be queued, or parked if its queue refuses it.  ORD-PARK

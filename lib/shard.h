@@ -76,7 +76,14 @@ static inline bool wqi_shard_try_lock(struct wqi_shard *shard)
 /* The same, but looks a few times; unless the caller may be above the holder, as a handler. */
 bool wqi_shard_spin_lock(struct wqi_shard *shard);
 
-void wqi_shard_lock(struct wqi_shard *shard);
+static inline void wqi_shard_lock(struct wqi_shard *shard)
+{
+	wqi_yield_point();
+	wqi_timer_locks_held++;
+	wqi_fenced_lock(&shard->lock);
+	if (wqi_unlikely(wqi_load_relaxed(&shard->inbox)))
+		wqi_shard_splice_locked(shard);
+}
 
 /*
  * ORD-FENCED (a): unlock, then look at the inbox.  Partner (b): push, fence, then try the
@@ -141,6 +148,19 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
  * Not armed any more, but @set, and @set_idle if it is not pending.  Unless a signal
  * handler has cancelled it just now, then it stays in MOVING.  Returns the word before.
  */
-uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle, uint64_t set);
+static inline uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle,
+					       uint64_t set)
+{
+	uint64_t old = wqi_state(work), new;
+
+	do {
+		if (!(old & WQI_ARMED))
+			return old;
+		new = (old & ~WQI_ARMED) | set;
+		if (!(old & WQI_PENDING))
+			new |= set_idle;
+	} while (!wqi_cas(&work->wq_state, &old, new));
+	return old;
+}
 
 #endif /* WQI_SHARD_H */

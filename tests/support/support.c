@@ -52,8 +52,8 @@ static void choose_seed(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	seed = env ? strtoull(env, NULL, 0)
-		   : (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec % 1000000000;
+	seed = env ? strtoull(env, NULL, 0) : (uint64_t)ts.tv_sec * 1000003u + (uint64_t)ts.tv_nsec;
+	seed |= 1;
 	printf("WQ_TEST_SEED=%llu\n", (unsigned long long)seed);
 	fflush(stdout);
 }
