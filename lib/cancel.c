@@ -300,8 +300,8 @@ int wq_work_cancel_sync(struct wq_work *work)
 	if (!work || !(wqi_state(work) & WQI_INIT))
 		return -EINVAL;
 	if (cancel_is_own(work)) {
-		cancel_item(work);
-		return -EDEADLK;
+		ret = cancel_item(work);
+		return ret < 0 ? ret : -EDEADLK;
 	}
 	if (!cancel_enter(work))
 		return 0;

@@ -180,17 +180,16 @@ static int flush_item(struct wq_work *work)
 /* An armed item is queued now.  It may have run before we look: that is waiting, too. */
 static int flush_armed(struct wq_work *work)
 {
-	int fired, ret;
+	int waited = wqi_rcu_work_wait(work), fired, ret;
 
-	while ((fired = wqi_timer_fire(work)) == -EAGAIN) {
-		ret = wqi_rcu_work_wait(work);
-		if (ret)
-			return ret;
-	}
-	if (fired < 0)
+	if (waited < 0)
+		return waited;
+	fired = wqi_timer_fire(work);
+	/* -EAGAIN: it has run, and was queued again since our call. */
+	if (fired < 0 && fired != -EAGAIN)
 		return fired;
 	ret = flush_item(work);
-	return ret ? ret : fired;
+	return ret ? ret : waited || fired == 1;
 }
 
 int wq_work_flush(struct wq_work *work)

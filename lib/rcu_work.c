@@ -35,21 +35,17 @@ void wq_rcu_work_init(struct wq_rcu_work *rw, wq_work_fn fn, void *ctx)
 	wq_work_init(&rw->work, fn, ctx);
 }
 
-static struct wq_rcu_work *rcu_of_work(struct wq_work *work)
-{
-	return caa_container_of(work, struct wq_rcu_work, work);
-}
-
 /* --- the thread --- */
 
 /* The item may be gone afterwards. */
 static void rcu_let_go(struct wq_delayed_work *dw)
 {
 	struct wqi_due due;
+	uint64_t number;
 	unsigned token;
 
 	/* Not inside a section: it may just be on its way into its shard. */
-	if (!wqi_timer_waits_for_event(dw))
+	if (!wqi_timer_flavor(dw, &number))
 		return;
 	token = wqi_rcu_read_lock();
 	if (wqi_timer_claim_event(dw, &due))
@@ -219,13 +215,16 @@ unsigned wq_rcu_work_busy(const struct wq_rcu_work *rw)
 	return rw ? wq_work_busy(&rw->work) : 0;
 }
 
-static void rcu_wait_over(struct wq_work *work)
+/* G6: one that has been queued again since is not waited for. */
+static void rcu_wait_over(struct wq_delayed_work *dw, uint64_t number)
 {
 	bool uncounted = wqi_worker_wait_begin();
 	uint32_t event = wqi_load_seq_cst(&rcu_over_event);
+	uint64_t latest;
 
-	while (wqi_timer_waits_for_event(wqi_timer_of_work(work))) {
+	while (wqi_timer_flavor(dw, &latest) && latest == number) {
 		wqi_futex_wait(&rcu_over_event, event, WQI_NO_TIMEOUT);
+		wqi_pause_point("rcu wait woken");
 		event = wqi_load_seq_cst(&rcu_over_event);
 	}
 	wqi_worker_wait_end(uncounted);
@@ -235,24 +234,53 @@ static void rcu_wait_over(struct wq_work *work)
  * A thread of qsbr is a reader as long as it is online, and so may not wait; of the other
  * flavours to be offline is nothing, and who still reads then waits for himself.
  */
-int wqi_rcu_work_wait(struct wq_work *work)
+static bool rcu_offline(const struct rcu_flavor_struct *flavor)
 {
-	const struct rcu_flavor_struct *flavor = rcu_of_work(work)->wq_flavor;
 	bool reads = flavor->read_ongoing();
-	int err = 0;
 
 	if (reads)
 		flavor->thread_offline();
-	if (reads && flavor->read_ongoing())
-		err = -EDEADLK;
-	else
-		rcu_wait_over(work);
-	if (reads)
-		flavor->thread_online();
-	return err;
+	return reads;
 }
 
+int wqi_rcu_work_wait(struct wq_work *work)
+{
+	struct wq_delayed_work *dw = wqi_timer_of_work(work);
+	const struct rcu_flavor_struct *flavor;
+	uint64_t number;
+	bool reads;
+	int ret = 1;
+
+	if (dw->wq_timer.wq_kind != WQ_TIMER_RCU)
+		return 0;
+	flavor = wqi_timer_flavor(dw, &number);
+	if (!flavor)
+		return 0;
+	reads = rcu_offline(flavor);
+	if (reads && flavor->read_ongoing())
+		ret = -EDEADLK;
+	else
+		rcu_wait_over(dw, number);
+	if (reads)
+		flavor->thread_online();
+	return ret;
+}
+
+/* Offline during the run too: the function may wait for a grace period itself. */
 int wq_rcu_work_flush(struct wq_rcu_work *rw)
 {
-	return rw ? wq_work_flush(&rw->work) : -EINVAL;
+	const struct rcu_flavor_struct *flavor;
+	bool reads, waits;
+	int ret;
+
+	if (!rw || !(wqi_state(&rw->work) & WQI_INIT))
+		return -EINVAL;
+	flavor = wqi_load_relaxed(&rw->wq_flavor);
+	waits = wq_work_pending(&rw->work);
+	reads = flavor && rcu_offline(flavor);
+	ret = wq_work_flush(&rw->work);
+	if (reads)
+		flavor->thread_online();
+	/* Where it was we that the item waited for, it may have run before we looked. */
+	return ret || !reads ? ret : waits;
 }

@@ -9,7 +9,10 @@
 
 #include <wq/rcu.h>
 
-/* Wait until an armed item's grace period is over.  0, or -EDEADLK: never. */
+/*
+ * Wait until the grace period of an armed item is over.  1; 0 it waits for none; -EDEADLK
+ * that would never be.
+ */
 int wqi_rcu_work_wait(struct wq_work *work);
 
 /* End the threads; nothing is armed.  No lock held. */

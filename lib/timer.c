@@ -50,14 +50,21 @@ static int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how,
 	return new != old;
 }
 
+static inline struct wq_rcu_work *timer_rcu(struct wq_delayed_work *dw)
+{
+	return caa_container_of(&dw->work, struct wq_rcu_work, work);
+}
+
 static inline void timer_set(struct wq_delayed_work *dw, const struct wqi_arming *how,
 			     uint64_t expires_ns, int here)
 {
 	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, expires_ns);
 	dw->wq_timer.wq_queue = how->wq;
 	dw->wq_timer.wq_cpu = how->cpu < 0 ? here : how->cpu;
-	if (wqi_unlikely(how->flavor))
-		caa_container_of(&dw->work, struct wq_rcu_work, work)->wq_flavor = how->flavor;
+	if (wqi_unlikely(how->flavor)) {
+		wqi_store_relaxed(&timer_rcu(dw)->wq_flavor, how->flavor);
+		timer_rcu(dw)->wq_armings++;
+	}
 }
 
 /* The lock is not to be had at once. */
@@ -363,16 +370,19 @@ static bool timer_is_waiting_locked(const struct wq_delayed_work *dw)
 	return dw->wq_timer.wq_expires_ns == WQI_NEVER;
 }
 
-bool wqi_timer_waits_for_event(struct wq_delayed_work *dw)
+const struct rcu_flavor_struct *wqi_timer_flavor(struct wq_delayed_work *dw, uint64_t *number)
 {
+	const struct rcu_flavor_struct *flavor = NULL;
 	struct wqi_shard *shard = timer_lock_armed(&dw->work);
-	bool waits;
 
 	if (!shard)
-		return false;
-	waits = timer_is_waiting_locked(dw);
+		return NULL;
+	if (timer_is_waiting_locked(dw)) {
+		flavor = wqi_load_relaxed(&timer_rcu(dw)->wq_flavor);
+		*number = timer_rcu(dw)->wq_armings;
+	}
 	wqi_shard_unlock(shard);
-	return waits;
+	return flavor;
 }
 
 /* Who wants to wait for the item must not be in its way. */

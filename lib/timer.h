@@ -109,8 +109,11 @@ bool wqi_timer_claim_event(struct wq_delayed_work *dw, struct wqi_due *due);
 /* Queue an item that was claimed as due.  In the same section. */
 void wqi_timer_push_due(const struct wqi_due *due);
 
-/* Does it wait for that still?  May sleep. */
-bool wqi_timer_waits_for_event(struct wq_delayed_work *dw);
+/*
+ * The flavour of whose grace period an RCU item waits for the end, and the number of this
+ * arming, which no later one shares.  NULL: it does not, or not any more.  May sleep.
+ */
+const struct rcu_flavor_struct *wqi_timer_flavor(struct wq_delayed_work *dw, uint64_t *number);
 
 /*
  * From now on nothing is armed on @wq.  -EBUSY: something is, and nothing has changed.

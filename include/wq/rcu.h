@@ -40,6 +40,7 @@ struct wq_rcu_work {
 	struct wq_timer wq_timer;
 	struct wq_rcu_work *wq_later;
 	const struct rcu_flavor_struct *wq_flavor;
+	uint64_t wq_armings;
 };
 
 /**
@@ -49,7 +50,8 @@ struct wq_rcu_work {
  */
 #define WQ_RCU_WORK_INIT(fn, ctx)                                                                  \
 	{                                                                                          \
-		WQ_WORK_INIT(fn, ctx), {{NULL, NULL}, 0, NULL, NULL, 0, WQ_TIMER_RCU}, NULL, NULL  \
+		WQ_WORK_INIT(fn, ctx), {{NULL, NULL}, 0, NULL, NULL, 0, WQ_TIMER_RCU}, NULL, NULL, \
+			0                                                                          \
 	}
 
 /**
@@ -101,7 +103,8 @@ WQ_API unsigned wq_rcu_work_busy(const struct wq_rcu_work *rw);
  * wq_rcu_work_flush - wait for the grace period, and for the run
  * @rw: item
  *
- * A registered thread of the qsbr flavour is offline meanwhile.
+ * Where the item was queued last for the qsbr flavour, a registered thread of that is
+ * offline meanwhile.
  *
  * Return: as wq_work_flush(); -EDEADLK also from inside a read-side section of the
  *   flavour that the item waits for, and nothing has changed.
