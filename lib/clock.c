@@ -79,9 +79,10 @@ static void *clock_main(void *arg)
 	for (;;) {
 		event = wqi_load_seq_cst(&clock_event);
 		wqi_xchg(&wqi_clock_wakes_ns, UINT64_C(0));
+		/* At the end once more: of what is not armed any more, some may be left here. */
+		next = wqi_timers_run();
 		if (wqi_load_acquire(&clock_stopping))
 			return NULL;
-		next = wqi_timers_run();
 		wqi_store_seq_cst(&wqi_clock_wakes_ns, next);
 		wqi_pause_point("clock sleeps");
 		if (wqi_timers_earliest() < next)
@@ -102,6 +103,7 @@ void wqi_clock_stop(void)
 	wqi_store_release(&clock_stopping, true);
 	wqi_add(&clock_event, 1);
 	wqi_futex_wake(&clock_event, 1);
+	wqi_pause_point("clock stops");
 	pthread_join(clock_thread, NULL);
 	wqi_clock_reset();
 }

@@ -3,17 +3,18 @@
 #include "poller.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <string.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "futex.h"
+#include "lock.h"
 #include "mem.h"
+#include "rcu.h"
 #include "service.h"
 #include "testing.h"
 #include "trigger.h"
@@ -23,29 +24,48 @@
 /* Our descriptors get numbers from here on, or from half of the limit on. */
 #define POLLER_FIRST_FD 700
 
+/*
+ * How our descriptors are told from others: by the signal that they would send, were
+ * they asked to send any (fcntl(2), F_SETSIG).  This one is nobody's choice.
+ */
+#define POLLER_MARK SIGSTOP
+
 /* One for each time that we had to begin anew; the newest first. */
 struct poller {
 	int epoll, end;	     /* I */
-	uint64_t cookie;     /* I: what the eventfd is registered with */
 	bool lost;	     /* A, release/acquire: the descriptors are not ours any more */
 	bool stopping;	     /* A, release/acquire */
 	pthread_t thread;    /* I */
 	struct poller *next; /* Q */
 };
 
-static struct poller *poller_newest; /* Q; the list is read in a child of fork() too */
+static struct poller *poller_newest; /* P and Q; the list is read in a child of fork() too */
+static struct wqi_lock poller_mutex; /* P */
+static bool poller_ending;	     /* P: no new one is made */
 
 /* The event that is none of a descriptor's. */
 #define POLLER_NO_FD UINT32_MAX
 
-static bool poller_is_ours(const struct poller *poller)
+static bool poller_fd_is_ours(int fd)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = poller->cookie};
 	int saved = errno;
-	bool ours = !epoll_ctl(poller->epoll, EPOLL_CTL_MOD, poller->end, &event);
+	bool ours = fd >= 0 && fcntl(fd, F_GETSIG) == POLLER_MARK;
 
 	errno = saved;
 	return ours;
+}
+
+static bool poller_is_ours(const struct poller *poller)
+{
+	return poller_fd_is_ours(poller->epoll) && poller_fd_is_ours(poller->end);
+}
+
+static void poller_close(const struct poller *poller)
+{
+	if (poller_fd_is_ours(poller->epoll))
+		close(poller->epoll);
+	if (poller_fd_is_ours(poller->end))
+		close(poller->end);
 }
 
 /* The thread does not end by itself where nothing tells it: then it is cancelled in there. */
@@ -68,7 +88,11 @@ static void *poller_main(void *arg)
 		else if (errno != EINTR)
 			break;
 	}
+	if (wqi_load_acquire(&poller->stopping))
+		return NULL;
+	/* Who waits for descriptors that the program has kept goes on doing so. */
 	wqi_store_release(&poller->lost, true);
+	wqi_poller_begin();
 	return NULL;
 }
 
@@ -79,6 +103,7 @@ static int poller_raise(int fd)
 
 	if (fd < 0)
 		return fd;
+	fcntl(fd, F_SETSIG, POLLER_MARK);
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < POLLER_FIRST_FD)
 		first = (int)(limit.rlim_cur / 2);
 	high = fcntl(fd, F_DUPFD_CLOEXEC, first);
@@ -91,11 +116,8 @@ static int poller_raise(int fd)
 
 static int poller_open(struct poller *poller)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = POLLER_NO_FD};
 
-	/* Not guessed, and told apart from those of descriptors by the lower half. */
-	poller->cookie = (wqi_now_ns() ^ (uintptr_t)poller << 20) << 32 | POLLER_NO_FD;
-	event.data.u64 = poller->cookie;
 	poller->epoll = poller_raise(epoll_create1(EPOLL_CLOEXEC));
 	if (poller->epoll < 0)
 		return -errno;
@@ -103,14 +125,6 @@ static int poller_open(struct poller *poller)
 	if (poller->end >= 0 && !epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->end, &event))
 		return 0;
 	return -errno;
-}
-
-static void poller_close(const struct poller *poller)
-{
-	if (poller->epoll >= 0)
-		close(poller->epoll);
-	if (poller->end >= 0)
-		close(poller->end);
 }
 
 /* The thread starts with cancellation off, which it inherits from nobody. */
@@ -122,11 +136,48 @@ static void *poller_begin(void *arg)
 	return poller_main(arg);
 }
 
-static int poller_make_locked(void)
+/* The thread may sleep on what was closed; or it is the caller, and about to end. */
+static void poller_give_up(struct poller *poller)
 {
-	struct poller *poller = wqi_zalloc(sizeof(*poller));
+	wqi_store_release(&poller->lost, true);
+	if (!pthread_equal(poller->thread, pthread_self()))
+		pthread_cancel(poller->thread);
+	poller_close(poller);
+}
+
+/* From here on all is waited for there. */
+static void poller_publish(struct poller *poller)
+{
+	unsigned token = wqi_rcu_read_lock();
+	struct wq_trigger_work *due = NULL;
+	bool again = poller_newest;
+
+	wqi_trigger_lock();
+	poller->next = poller_newest;
+	wqi_store_release(&poller_newest, poller);
+	if (again)
+		due = wqi_trigger_register_all_locked();
+	wqi_trigger_unlock();
+	wqi_trigger_push(due);
+	wqi_rcu_read_unlock(token);
+}
+
+static int poller_make(void)
+{
+	struct poller *poller;
+	void *frame;
 	int err;
 
+	wqi_assert_held(&poller_mutex);
+
+	/*
+	 * The C library loads what pthread_cancel() needs when it is first needed, and
+	 * aborts where it is not there: in a program that has changed its root since.
+	 */
+	backtrace(&frame, 1);
+	if (poller_newest)
+		poller_give_up(poller_newest);
+	poller = wqi_zalloc(sizeof(*poller));
 	if (!poller)
 		return -ENOMEM;
 	poller->epoll = poller->end = -1;
@@ -138,26 +189,29 @@ static int poller_make_locked(void)
 		wqi_free(poller, sizeof(*poller));
 		return err;
 	}
-	poller->next = poller_newest;
-	wqi_store_release(&poller_newest, poller);
+	poller_publish(poller);
 	return 0;
 }
 
-int wqi_poller_ready_locked(void)
+bool wqi_poller_is_ready_locked(void)
 {
-	bool again = poller_newest != NULL;
-	int err, saved = errno;
+	return poller_newest && !wqi_load_acquire(&poller_newest->lost) &&
+	       poller_is_ours(poller_newest);
+}
 
-	if (again && !wqi_load_acquire(&poller_newest->lost)) {
-		if (poller_is_ours(poller_newest))
-			return 0;
-		wqi_store_release(&poller_newest->lost, true);
-		pthread_cancel(poller_newest->thread);
-	}
-	err = poller_make_locked();
+int wqi_poller_begin(void)
+{
+	int err = 0, saved = errno;
+	bool ready;
+
+	wqi_lock(&poller_mutex);
+	wqi_trigger_lock();
+	ready = wqi_poller_is_ready_locked();
+	wqi_trigger_unlock();
+	if (!ready)
+		err = poller_ending ? -ESHUTDOWN : poller_make();
+	wqi_unlock(&poller_mutex);
 	errno = saved;
-	if (!err && again)
-		wqi_trigger_register_all_locked();
 	return err;
 }
 
@@ -167,12 +221,15 @@ int wqi_poller_watch_locked(int fd, uint32_t events, uint32_t serial)
 		.events = events | EPOLLONESHOT,
 		.data.u64 = (uint64_t)serial << 32 | (uint32_t)fd,
 	};
-	int epoll = poller_newest->epoll, saved = errno, ret = 0;
+	int saved = errno, ret = 0, epoll;
 
+	if (!poller_newest || wqi_load_acquire(&poller_newest->lost))
+		return -ENOMEM;
+	epoll = poller_newest->epoll;
 	if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event)) {
 		ret = 1;
 		if (errno != ENOENT || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event))
-			ret = -errno;
+			ret = poller_is_ours(poller_newest) ? -errno : -ESTALE;
 	}
 	errno = saved;
 	return ret;
@@ -180,52 +237,41 @@ int wqi_poller_watch_locked(int fd, uint32_t events, uint32_t serial)
 
 void wqi_poller_stop(void)
 {
-	struct poller *poller = poller_newest, *next;
+	struct poller *poller, *next;
 	uint64_t one = 1;
 
+	/* The threads may want to begin anew: they are not waited for under the lock. */
+	wqi_lock(&poller_mutex);
+	poller_ending = true;
+	poller = poller_newest;
+	wqi_trigger_lock();
 	wqi_store_release(&poller_newest, (struct poller *)NULL);
+	wqi_trigger_unlock();
+	wqi_unlock(&poller_mutex);
 	for (; poller; poller = next) {
 		next = poller->next;
 		wqi_store_release(&poller->stopping, true);
 		if (wqi_load_acquire(&poller->lost) || !poller_is_ours(poller) ||
-		    write(poller->end, &one, sizeof(one)) != sizeof(one)) {
-			wqi_store_release(&poller->lost, true);
-			pthread_cancel(poller->thread);
-		}
+		    write(poller->end, &one, sizeof(one)) != sizeof(one))
+			poller_give_up(poller);
 		pthread_join(poller->thread, NULL);
-		if (poller_is_ours(poller))
-			poller_close(poller);
+		poller_close(poller);
 		wqi_free(poller, sizeof(*poller));
 	}
-}
-
-/* Says the kernel that the eventfd is registered there?  Without changing anything. */
-static bool poller_is_registered(const struct poller *poller)
-{
-	char path[64], line[160], want[32];
-	bool found = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", poller->epoll);
-	snprintf(want, sizeof(want), "data: %16llx", (unsigned long long)poller->cookie);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	while (!found && fgets(line, sizeof(line), file))
-		found = strstr(line, want);
-	fclose(file);
-	return found;
+	wqi_lock(&poller_mutex);
+	poller_ending = false;
+	wqi_unlock(&poller_mutex);
 }
 
 /* What is registered is the parent's too: it must not be changed from here. */
 void wqi_poller_reset(void)
 {
 	struct poller *poller = poller_newest;
-	int saved = errno;
 
+	wqi_lock_reset(&poller_mutex);
+	poller_ending = false;
 	poller_newest = NULL;
-	if (poller && poller_is_registered(poller))
+	if (poller)
 		poller_close(poller);
 	/* The records stay taken: another thread of the parent may have been at the list. */
-	errno = saved;
 }

@@ -3,23 +3,31 @@
  * Owns the epoll descriptor and the thread that waits on it.  Does not know items.
  *
  * The program may close descriptors that it has not opened, as daemons do, and get the
- * numbers for its own.  So before each use it is checked that the epoll descriptor is
- * still ours: the eventfd that ends the thread must be registered in it.  Both have
- * numbers far above those that programs get by themselves.  Where it is not ours, all
- * begins anew.
+ * numbers for its own.  So before each use it is checked that both are still ours, by a
+ * mark that changes nothing where it is not found.  Both have numbers far above those
+ * that programs get by themselves.  Where they are not ours, all begins anew.
+ *
+ * The lock P: one poller is made at a time; before Q, with none other held.  Under Q
+ * nothing is made or allocated: a signal handler that cancels an item waits for Q, and
+ * may have interrupted malloc().
  */
 #ifndef WQI_POLLER_H
 #define WQI_POLLER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* The poller runs on a descriptor of ours.  0 or -errno.  Under Q. */
-int wqi_poller_ready_locked(void);
+/* Does a poller run on descriptors of ours?  Under Q. */
+bool wqi_poller_is_ready_locked(void);
+
+/* Make one if none does; all that is waited for goes over to it.  0 or -errno. */
+int wqi_poller_begin(void);
 
 /*
  * Wait once for @events of @fd; @serial comes back with what is ready, in the upper
  * half of the event's data.  0; 1 the kernel did not know the descriptor, so what it was
- * told before was of one that is closed; -errno.  Under Q.
+ * told before was of one that is closed; -errno: -ENOMEM also where there is no poller,
+ * -ESTALE its descriptors have been closed just now, and it will begin anew.  Under Q.
  */
 int wqi_poller_watch_locked(int fd, uint32_t events, uint32_t serial);
 

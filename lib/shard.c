@@ -126,6 +126,7 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 
 void wqi_timer_push_due(const struct wqi_due *due)
 {
+	wqi_pause_point("timer due");
 	if (wqi_unlikely(due->dw->wq_timer.wq_kind == WQ_TIMER_TRIGGER))
 		wqi_trigger_release(shard_trigger(due->dw));
 	wqi_queue_claimed(due->wq, &due->dw->work, due->cpu);
@@ -137,9 +138,24 @@ static void shard_let_go(struct wq_delayed_work *leaving)
 
 	for (; leaving; leaving = next) {
 		next = leaving->wq_timer.wq_next;
+		wqi_pause_point("trigger leaves");
 		wqi_trigger_detach(shard_trigger(leaving));
 		wqi_state_change(&leaving->work, WQI_MOVING, 0);
 	}
+}
+
+/* The clock would do it, but that may not get a CPU while the caller waits for it. */
+void wqi_shard_settle(struct wqi_shard *shard)
+{
+	unsigned token = wqi_rcu_read_lock();
+	struct wq_delayed_work *leaving;
+
+	wqi_shard_lock(shard);
+	leaving = shard->leaving;
+	shard->leaving = NULL;
+	wqi_shard_unlock(shard);
+	shard_let_go(leaving);
+	wqi_rcu_read_unlock(token);
 }
 
 /* A batch of what is due until @until_ns, with the lock held once. */

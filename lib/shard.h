@@ -144,6 +144,9 @@ static inline void wqi_shard_unlink_locked(struct wqi_shard *shard, struct wq_de
 bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work *dw, bool anyway,
 				struct wqi_due *due);
 
+/* Have what is in the inbox, and what signal handlers cancelled, end.  Not in a section. */
+void wqi_shard_settle(struct wqi_shard *shard);
+
 /*
  * Not armed any more, but @set, and @set_idle if it is not pending.  Unless a signal
  * handler has cancelled it just now, then it stays in MOVING.  Returns the word before.

@@ -267,17 +267,13 @@ int wqi_timer_move_pending(struct wq_delayed_work *dw, const struct wqi_arming *
 
 void wqi_timer_settle(struct wq_work *work)
 {
-	struct wqi_shard *shard;
 	uint64_t state;
 
 	wqi_pause_point("timer settles");
 	wqi_rcu_synchronize();
 	state = wqi_state(work);
-	if (!wqi_state_is_in_shard(state))
-		return;
-	shard = wqi_shard_of_state(state);
-	wqi_shard_lock(shard);
-	wqi_shard_unlock(shard);
+	if (wqi_state_is_in_shard(state))
+		wqi_shard_settle(wqi_shard_of_state(state));
 }
 
 /*
@@ -306,16 +302,12 @@ static uint64_t timer_take_back_locked(struct wqi_shard *shard, struct wq_work *
 	return wqi_timer_disarm_locked(work, 0, set);
 }
 
-static WQI_SLOW bool timer_cancel_trigger(struct wq_work *work)
+/* With the shard's lock held, which it drops. */
+static WQI_SLOW bool timer_cancel_trigger(struct wqi_shard *shard, struct wq_work *work)
 {
-	unsigned token;
-	struct wqi_shard *shard = timer_lock_armed(work);
-	bool taken;
+	unsigned token = wqi_rcu_read_lock();
+	bool taken = timer_take_back_locked(shard, work, WQI_MOVING) & WQI_ARMED;
 
-	if (!shard)
-		return false;
-	token = wqi_rcu_read_lock();
-	taken = timer_take_back_locked(shard, work, WQI_MOVING) & WQI_ARMED;
 	wqi_shard_unlock(shard);
 	if (taken) {
 		wqi_pause_point("trigger cancelled");
@@ -342,15 +334,16 @@ int wqi_timer_cancel(struct wq_work *work, bool *beside)
 			state = wqi_state(work);
 			continue;
 		}
-		if (wqi_unlikely(timer->wq_kind == WQ_TIMER_TRIGGER)) {
-			*beside = !timer_cancel_trigger(work);
-			return !*beside;
-		}
+		wqi_pause_point("timer cancels");
 		shard = wqi_shard_of_state(state);
 		wqi_shard_lock(shard);
 		state = wqi_state(work);
 		if (wqi_likely(wqi_state_is_armed(state) && !(state & WQI_MOVING) &&
 			       wqi_shard_of_state(state) == shard)) {
+			if (wqi_unlikely(timer->wq_kind == WQ_TIMER_TRIGGER)) {
+				*beside = !timer_cancel_trigger(shard, work);
+				return !*beside;
+			}
 			state = timer_take_back_locked(shard, work, 0);
 			wqi_shard_unlock(shard);
 			*beside = !(state & WQI_ARMED) || state & WQI_PENDING;

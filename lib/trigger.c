@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns trigger items and the table of descriptors that they wait for. */
+/* Owns trigger items: what each waits for, and what it is told. */
 #include "trigger.h"
 
 #include <errno.h>
@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "lock.h"
-#include "mem.h"
 #include "poller.h"
 #include "queue.h"
 #include "rcu.h"
 #include "timer.h"
+#include "watch.h"
 #include "wheel.h"
 
 #define TRIGGER_EVENTS                                                                             \
@@ -21,34 +21,9 @@
 /* What comes whether it is waited for or not. */
 #define TRIGGER_ALWAYS ((uint32_t)(EPOLLERR | EPOLLHUP | POLLNVAL))
 
-struct trigger_fd {
-	struct cds_list_head watches; /* Q: events, by wq_node */
-	uint32_t serial;	      /* Q: changed whenever the kernel is told of it */
-};
-
-struct trigger_table {
-	unsigned nr;
-	struct trigger_fd *fd[];
-};
-
-static struct wqi_lock trigger_mutex;	    /* Q */
-static struct trigger_table *trigger_table; /* Q: by number; see fork.h */
-
 _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &&
 		       EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
 	       "poll() and epoll call events alike");
-
-void wqi_trigger_lock(void)
-{
-	wqi_timer_locks_held++;
-	wqi_lock(&trigger_mutex);
-}
-
-void wqi_trigger_unlock(void)
-{
-	wqi_unlock(&trigger_mutex);
-	wqi_timer_locks_held--;
-}
 
 static struct cds_list_head *event_link(struct wq_event *ev)
 {
@@ -65,71 +40,41 @@ static struct wq_delayed_work *trigger_timer(struct wq_trigger_work *tw)
 	return wqi_timer_of_work(&tw->work);
 }
 
-/* --- the table --- */
-
-static size_t table_bytes(unsigned nr)
+/* Lock Q with all there that needs memory or a thread.  0, or -errno without the lock. */
+static int trigger_lock_ready(const struct wq_event *ev, unsigned nr)
 {
-	return sizeof(struct trigger_table) + nr * sizeof(struct trigger_fd *);
-}
+	int err;
 
-static struct trigger_fd *table_find_locked(unsigned fd)
-{
-	wqi_assert_held(&trigger_mutex);
-
-	return trigger_table && fd < trigger_table->nr ? trigger_table->fd[fd] : NULL;
-}
-
-static bool table_grow_locked(unsigned fd)
-{
-	struct trigger_table *old = trigger_table, *new;
-	unsigned nr = old ? old->nr : 64;
-
-	if (old && fd < old->nr)
-		return true;
-	while (nr <= fd)
-		nr *= 2;
-	new = wqi_zalloc(table_bytes(nr));
-	if (!new)
-		return false;
-	new->nr = nr;
-	if (old)
-		memcpy(new->fd, old->fd, old->nr * sizeof(old->fd[0]));
-	wqi_store_release(&trigger_table, new);
-	if (old)
-		wqi_free(old, table_bytes(old->nr));
-	return true;
-}
-
-static struct trigger_fd *table_get_locked(unsigned fd)
-{
-	struct trigger_fd *entry = table_find_locked(fd);
-
-	if (entry)
-		return entry;
-	if (!table_grow_locked(fd))
-		return NULL;
-	entry = wqi_zalloc(sizeof(*entry));
-	if (!entry)
-		return NULL;
-	CDS_INIT_LIST_HEAD(&entry->watches);
-	wqi_store_release(&trigger_table->fd[fd], entry);
-	return entry;
+	for (;;) {
+		wqi_trigger_lock();
+		if (!wqi_watch_has_locked(ev, nr)) {
+			wqi_trigger_unlock();
+			err = wqi_watch_add(ev, nr);
+		} else if (!wqi_poller_is_ready_locked()) {
+			wqi_trigger_unlock();
+			err = wqi_poller_begin();
+		} else {
+			return 0;
+		}
+		if (err)
+			return err;
+	}
 }
 
 /* --- who waits for what --- */
 
-static uint32_t entry_wanted_locked(const struct trigger_fd *entry)
+static uint32_t entry_wanted_locked(const struct wqi_watch *entry)
 {
 	struct cds_list_head *link;
 	uint32_t events = 0;
 
-	for (link = entry->watches.next; link != &entry->watches; link = link->next)
+	for (link = entry->events.next; link != &entry->events; link = link->next)
 		events |= event_of_link(link)->events;
 	return events;
 }
 
 /* Tell the kernel of all that is waited for now. */
-static int entry_register_locked(struct trigger_fd *entry, int fd)
+static int entry_register_locked(struct wqi_watch *entry, int fd)
 {
 	return wqi_poller_watch_locked(fd, entry_wanted_locked(entry), ++entry->serial);
 }
@@ -138,7 +83,7 @@ static void trigger_detach_locked(struct wq_trigger_work *tw)
 {
 	unsigned i;
 
-	wqi_assert_held(&trigger_mutex);
+	wqi_assert_held(&wqi_watch_lock);
 
 	for (i = 0; i < tw->wq_nr; i++) {
 		if (!event_link(&tw->wq_events[i])->prev)
@@ -188,12 +133,12 @@ static void trigger_event_locked(struct wq_event *ev, uint32_t ready, struct wq_
 }
 
 /* Those who wait for what is ready; the first may take others, its own, off the list. */
-static void entry_ready_locked(struct trigger_fd *entry, uint32_t ready,
+static void entry_ready_locked(struct wqi_watch *entry, uint32_t ready,
 			       struct wq_trigger_work **due)
 {
-	struct cds_list_head *link = entry->watches.next;
+	struct cds_list_head *link = entry->events.next;
 
-	while (link != &entry->watches) {
+	while (link != &entry->events) {
 		struct wq_event *ev = event_of_link(link);
 		uint32_t mine = ready & (ev->events | TRIGGER_ALWAYS);
 
@@ -201,24 +146,24 @@ static void entry_ready_locked(struct trigger_fd *entry, uint32_t ready,
 		if (!mine)
 			continue;
 		trigger_event_locked(ev, mine, due);
-		link = entry->watches.next;
+		link = entry->events.next;
 	}
 }
 
 /* Of others than @tw: the descriptor that they wait for is closed. */
-static void entry_closed_locked(struct trigger_fd *entry, const struct wq_trigger_work *tw,
+static void entry_closed_locked(struct wqi_watch *entry, const struct wq_trigger_work *tw,
 				struct wq_trigger_work **due)
 {
-	struct cds_list_head *link = entry->watches.next;
+	struct cds_list_head *link = entry->events.next;
 
-	while (link != &entry->watches) {
+	while (link != &entry->events) {
 		struct wq_event *ev = event_of_link(link);
 
 		link = link->next;
 		if (ev->wq_trigger == tw)
 			continue;
 		trigger_event_locked(ev, POLLNVAL, due);
-		link = entry->watches.next;
+		link = entry->events.next;
 	}
 }
 
@@ -233,13 +178,11 @@ static int trigger_attach_locked(struct wq_trigger_work *tw, struct wq_trigger_w
 
 	for (i = 0; i < tw->wq_nr && ret >= 0; i++) {
 		struct wq_event *ev = &tw->wq_events[i];
-		struct trigger_fd *entry = table_get_locked((unsigned)ev->fd);
+		struct wqi_watch *entry = wqi_watch_find_locked(ev->fd);
 
-		if (!entry)
-			return -ENOMEM;
-		cds_list_add_tail(event_link(ev), &entry->watches);
+		cds_list_add_tail(event_link(ev), &entry->events);
 		ret = entry_register_locked(entry, ev->fd);
-		if (ret == 1 || ret == -EBADF)
+		if (ret == 1 || ret == -EBADF || ret == -EPERM)
 			entry_closed_locked(entry, tw, due);
 	}
 	return ret < 0 ? ret : 0;
@@ -252,22 +195,21 @@ static int trigger_attach_locked(struct wq_trigger_work *tw, struct wq_trigger_w
 static void trigger_ready_locked(int fd, uint32_t serial, uint32_t ready,
 				 struct wq_trigger_work **due)
 {
-	struct trigger_fd *entry = table_find_locked((unsigned)fd);
+	struct wqi_watch *entry = wqi_watch_find_locked(fd);
 	int ret = 0;
 
 	if (!entry || entry->serial != serial)
 		return;
 	entry_ready_locked(entry, ready, due);
-	if (!cds_list_empty(&entry->watches))
+	if (!cds_list_empty(&entry->events))
 		ret = entry_register_locked(entry, fd);
 	if (ret == -ENOMEM || ret == -ENOSPC)
 		entry_ready_locked(entry, EPOLLERR, due); /* they can't wait on */
-	else if (ret)
+	else if (ret && ret != -ESTALE)
 		entry_closed_locked(entry, NULL, due);
 }
 
-/* The last came first. */
-static void trigger_push(struct wq_trigger_work *last)
+void wqi_trigger_push(struct wq_trigger_work *last)
 {
 	struct wq_trigger_work *due = NULL, *next;
 
@@ -283,54 +225,63 @@ static void trigger_push(struct wq_trigger_work *last)
 	}
 }
 
+/*
+ * Those who wait on are registered again, so the descriptors must be ours still.  Where
+ * that begins anew, these answers are old; where it can't, they are the last.
+ */
 void wqi_trigger_dispatch(const struct epoll_event *events, int nr)
 {
 	struct wq_trigger_work *due = NULL;
-	unsigned token = wqi_rcu_read_lock();
+	unsigned token;
 	int i;
 
-	wqi_trigger_lock();
+	wqi_pause_point("trigger ready");
+	if (trigger_lock_ready(NULL, 0))
+		wqi_trigger_lock();
+	token = wqi_rcu_read_lock();
 	for (i = 0; i < nr; i++)
 		if ((uint32_t)events[i].data.u64 <= INT_MAX)
 			trigger_ready_locked((int)(uint32_t)events[i].data.u64,
 					     (uint32_t)(events[i].data.u64 >> 32), events[i].events,
 					     &due);
 	wqi_trigger_unlock();
-	trigger_push(due);
+	wqi_trigger_push(due);
 	wqi_rcu_read_unlock(token);
 }
 
-void wqi_trigger_register_all_locked(void)
+struct wq_trigger_work *wqi_trigger_register_all_locked(void)
 {
 	struct wq_trigger_work *due = NULL;
-	unsigned token = wqi_rcu_read_lock(), fd;
+	int fd;
 
-	for (fd = 0; trigger_table && fd < trigger_table->nr; fd++) {
-		struct trigger_fd *entry = trigger_table->fd[fd];
+	wqi_assert_held(&wqi_watch_lock);
 
-		if (entry && !cds_list_empty(&entry->watches) &&
-		    entry_register_locked(entry, (int)fd) < 0)
+	for (fd = 0; fd < wqi_watch_end_locked(); fd++) {
+		struct wqi_watch *entry = wqi_watch_find_locked(fd);
+
+		int ret = 0;
+
+		if (entry && !cds_list_empty(&entry->events))
+			ret = entry_register_locked(entry, fd);
+		if (ret < 0 && ret != -ESTALE)
 			entry_closed_locked(entry, NULL, &due);
 	}
-	trigger_push(due);
-	wqi_rcu_read_unlock(token);
+	return due;
 }
 
 /* At the time-out: is one ready after all, or closed? */
 static bool trigger_look(struct wq_trigger_work *tw)
 {
 	struct pollfd fds[WQ_MAX_EVENTS];
-	bool any = false;
 	unsigned i;
+	bool any;
 
 	for (i = 0; i < tw->wq_nr; i++)
 		fds[i] = (struct pollfd){tw->wq_events[i].fd, (short)tw->wq_events[i].events, 0};
-	if (poll(fds, tw->wq_nr, 0) <= 0)
-		return false;
-	for (i = 0; i < tw->wq_nr; i++) {
-		tw->wq_events[i].revents = (unsigned short)fds[i].revents;
-		any = any || fds[i].revents;
-	}
+	any = poll(fds, tw->wq_nr, 0) > 0;
+	/* Also where none is: an event that came too late may have set one. */
+	for (i = 0; i < tw->wq_nr; i++)
+		tw->wq_events[i].revents = any ? (unsigned short)fds[i].revents : 0;
 	return any;
 }
 
@@ -382,6 +333,7 @@ static int trigger_arm_locked(struct wq_trigger_work *tw, const struct wqi_armin
 			      struct wq_event *ev, unsigned nr, struct wq_trigger_work **due)
 {
 	int ret = wqi_timer_claim(trigger_timer(tw), how);
+	uint64_t old;
 
 	if (ret != 1)
 		return ret;
@@ -391,17 +343,34 @@ static int trigger_arm_locked(struct wq_trigger_work *tw, const struct wqi_armin
 	if (!ret && wqi_timer_admit(trigger_timer(tw)))
 		return 1;
 	trigger_detach_locked(tw);
-	wqi_state_change(&tw->work, WQI_ARMED | WQI_MOVING, 0);
-	return ret ? ret : 1; /* cancelled meanwhile: it was accepted */
+	old = wqi_state_change(&tw->work, WQI_ARMED | WQI_MOVING, 0);
+	/* Cancelled meanwhile: who did that was told that it was accepted. */
+	return old & WQI_ARMED ? ret : 1;
+}
+
+static int trigger_arm(struct wq_trigger_work *tw, const struct wqi_arming *how,
+		       struct wq_event *ev, unsigned nr)
+{
+	struct wq_trigger_work *due = NULL;
+	int ret = trigger_lock_ready(ev, nr);
+	unsigned token;
+
+	if (ret)
+		return ret;
+	token = wqi_rcu_read_lock();
+	wqi_pause_point("trigger arms");
+	ret = trigger_arm_locked(tw, how, ev, nr, &due);
+	wqi_trigger_unlock();
+	wqi_trigger_push(due);
+	wqi_rcu_read_unlock(token);
+	return ret;
 }
 
 int wq_queue_trigger(struct wq *wq, struct wq_trigger_work *tw, struct wq_event *ev, unsigned nr,
 		     uint64_t timeout_ns)
 {
 	struct wqi_arming how = {.wq = wq, .delay_ns = timeout_ns, .cpu = -1};
-	struct wq_trigger_work *due = NULL;
 	int ret = trigger_check(wq, tw, ev, nr);
-	unsigned token;
 
 	if (!ret)
 		ret = wqi_fork_enter(true);
@@ -409,14 +378,9 @@ int wq_queue_trigger(struct wq *wq, struct wq_trigger_work *tw, struct wq_event 
 		ret = wqi_state_refusal(wqi_state(&tw->work)) ? -EBUSY : -ESHUTDOWN;
 	if (ret)
 		return ret;
-	wqi_trigger_lock();
-	ret = wqi_poller_ready_locked();
-	token = wqi_rcu_read_lock();
-	if (!ret)
-		ret = trigger_arm_locked(tw, &how, ev, nr, &due);
-	wqi_trigger_unlock();
-	trigger_push(due);
-	wqi_rcu_read_unlock(token);
+	do {
+		ret = trigger_arm(tw, &how, ev, nr);
+	} while (ret == -ESTALE);
 	return ret;
 }
 
@@ -464,26 +428,12 @@ int wq_trigger_work_enable(struct wq_trigger_work *tw)
 
 void wqi_triggers_stop(void)
 {
-	struct trigger_table *table = trigger_table;
-	unsigned fd;
-
 	wqi_poller_stop();
-	wqi_store_release(&trigger_table, (struct trigger_table *)NULL);
-	if (!table)
-		return;
-	for (fd = 0; fd < table->nr; fd++)
-		if (table->fd[fd])
-			wqi_free(table->fd[fd], sizeof(struct trigger_fd));
-	wqi_free(table, table_bytes(table->nr));
+	wqi_watches_free();
 }
 
 void wqi_triggers_reset(void)
 {
-	unsigned fd;
-
 	wqi_poller_reset();
-	wqi_lock_reset(&trigger_mutex);
-	for (fd = 0; trigger_table && fd < trigger_table->nr; fd++)
-		if (trigger_table->fd[fd])
-			CDS_INIT_LIST_HEAD(&trigger_table->fd[fd]->watches);
+	wqi_watches_reset();
 }

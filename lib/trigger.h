@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns which trigger items wait for which descriptor.  Waits for no event itself: the
- * poller does (poller.h), and for time-outs the timer shards (timer.h).
+ * Owns which trigger items wait for which descriptor (the table is watch.h's).  Waits for no event
+ * itself: the poller does (poller.h), and for time-outs the timer shards (timer.h).
  *
  * An item is armed like a delayed one; its events hang on the lists of their
  * descriptors.  The kernel has each descriptor once, one-shot, with all that is waited
@@ -16,13 +16,7 @@
 
 #include <wq/trigger.h>
 
-/*
- * The lock Q: before T, after all others; taken in read-side sections too, so nobody
- * waits for a grace period under it.  A signal handler that interrupts its holder finds
- * wqi_timer_locks_held set.
- */
-void wqi_trigger_lock(void);
-void wqi_trigger_unlock(void);
+#include "watch.h"
 
 /* A claimed item is about to be queued: off the lists, and its result set. */
 void wqi_trigger_release(struct wq_trigger_work *tw);
@@ -33,8 +27,14 @@ void wqi_trigger_detach(struct wq_trigger_work *tw);
 /* What the poller got: queue the items that waited for it. */
 void wqi_trigger_dispatch(const struct epoll_event *events, int nr);
 
-/* The poller begins anew: tell it of all that is waited for.  Under Q. */
-void wqi_trigger_register_all_locked(void);
+/*
+ * The poller begins anew: tell it of all that is waited for.  Under Q, in a read-side
+ * section.  Those whose descriptor is closed are claimed, for wqi_trigger_push().
+ */
+struct wq_trigger_work *wqi_trigger_register_all_locked(void);
+
+/* Queue items that an event has claimed; the last came first.  Without Q, in that section. */
+void wqi_trigger_push(struct wq_trigger_work *last);
 
 /* End the thread and free all; nothing is armed. */
 void wqi_triggers_stop(void);
