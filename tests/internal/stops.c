@@ -26,7 +26,8 @@ static pthread_t main_thread;
 
 static void hook(const char *where)
 {
-	bool on_main = pthread_equal(pthread_self(), main_thread);
+	bool on_main =
+		pthread_equal(pthread_self(), __atomic_load_n(&main_thread, __ATOMIC_RELAXED));
 	unsigned i;
 
 	if (count_get(&call.armed) && !strcmp(where, call.where) &&
@@ -69,7 +70,7 @@ void call_at(const char *where, void (*fn)(void))
 
 void stops_begin(void)
 {
-	main_thread = pthread_self();
+	__atomic_store_n(&main_thread, pthread_self(), __ATOMIC_RELAXED);
 	__atomic_store_n(&wqi_test_hook, hook, __ATOMIC_RELEASE);
 }
 
