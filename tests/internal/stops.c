@@ -30,11 +30,12 @@ static void hook(const char *where)
 		pthread_equal(pthread_self(), __atomic_load_n(&main_thread, __ATOMIC_RELAXED));
 	unsigned i;
 
-	if (count_get(&call.armed) && !strcmp(where, call.where) &&
+	if (count_get(&call.armed) && !strcmp(where, count_get(&call.where)) &&
 	    __atomic_exchange_n(&call.armed, false, __ATOMIC_SEQ_CST))
-		call.fn();
+		count_get (&call.fn)();
 	for (i = 0; i < NR_STOPS; i++) {
-		if (!count_get(&stops[i].armed) || on_main || strcmp(where, stops[i].where))
+		if (!count_get(&stops[i].armed) || on_main ||
+		    strcmp(where, count_get(&stops[i].where)))
 			continue;
 		if (!__atomic_exchange_n(&stops[i].armed, false, __ATOMIC_SEQ_CST))
 			continue;
@@ -45,7 +46,7 @@ static void hook(const char *where)
 
 void stop_at(unsigned i, const char *where)
 {
-	stops[i].where = where;
+	count_set(&stops[i].where, where);
 	latch_init(&stops[i].reached);
 	latch_init(&stops[i].go);
 	count_set(&stops[i].armed, true);
@@ -63,8 +64,8 @@ void let_go(unsigned i)
 
 void call_at(const char *where, void (*fn)(void))
 {
-	call.where = where;
-	call.fn = fn;
+	count_set(&call.where, where);
+	count_set(&call.fn, fn);
 	count_set(&call.armed, true);
 }
 
