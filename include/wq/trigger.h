@@ -16,6 +16,10 @@
  * fork() armed items are idle, and the child gets descriptors of its own when it uses
  * one.
  *
+ * A program may close all descriptors that it does not know, as daemons do, and use the
+ * numbers for its own: the library then makes new ones at the next use or event, and what
+ * is still open goes on being waited for.
+ *
  * **Cancel an item before closing what it waits for.**  The kernel tells nobody that a
  * descriptor was closed: where that is noticed later (another item is armed on the same
  * number, or at the time-out), the event says POLLNVAL; where the number has been given
