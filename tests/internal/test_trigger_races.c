@@ -252,6 +252,28 @@ static void trigger_armed_again_while_another_thread_cancels_it(void **state)
 	works_on(0);
 }
 
+/* One answer stands for one acceptance: what is queued after the first is not taken back. */
+static void trigger_queued_while_it_is_cancelled_runs(void **state)
+{
+	struct wq *ordered = wq_alloc("ordered", WQ_ORDERED, 0);
+	struct probe gate;
+
+	probe_init_gate(&gate);
+	assert_int_equal(wq_queue(ordered, &gate.work), 1);
+	assert_int_equal(arm_forever(), 1);
+	stop_at(0, "timer cancelled");
+	begin(0, cancel);
+	stop_reached(0);
+	assert_int_equal(wq_queue(ordered, &waiter.tw.work), 1);
+	let_go(0);
+	assert_int_equal(end(0), 1);
+	assert_int_equal(wq_trigger_work_busy(&waiter.tw), WQ_BUSY_PENDING);
+	latch_post(&gate.open);
+	waiter_wait(&waiter, 1);
+	assert_int_equal(wq_destroy(ordered), 0);
+	works_on(1);
+}
+
 /* --- cancel of an item on its way in --- */
 
 static void trigger_cancelled_while_it_is_registered(void **state)
@@ -410,6 +432,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(trigger_armed_again_while_another_thread_cancels_it,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(trigger_queued_while_it_is_cancelled_runs, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(trigger_cancelled_while_it_is_registered, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(trigger_cancelled_while_it_is_refused_counts_once,

@@ -33,21 +33,30 @@ static void in_fresh_child(void (*fn)(void *ctx))
 	assert_int_equal(in_child(fn, NULL), 0);
 }
 
+/* What is left open then. */
+static unsigned nr_standard(void)
+{
+	unsigned nr = 0;
+	int fd;
+
+	for (fd = 0; fd < 3; fd++)
+		nr += fcntl(fd, F_GETFD) >= 0;
+	return nr;
+}
+
 static void daemon_child(void *ctx)
 {
 	struct waiter waiter, brief;
-	struct ends ends;
 	unsigned nr;
 
 	waiter_init(&waiter);
 	waiter_init(&brief);
-	ends_open(&ends);
-	/* A number that nothing new gets. */
-	CHECK_EQUAL(dup2(ends.in, 100), 100);
+	/* A number that nothing new gets, of a file that nobody hangs up. */
+	CHECK_EQUAL(dup2(eventfd(0, 0), 100), 100);
 	CHECK_EQUAL(waiter_arm(wq, &waiter, 100, EPOLLIN, WQ_FOREVER), 1);
 	CHECK_EQUAL(waiter_arm(wq, &brief, 100, EPOLLIN, 5 * MS), 1);
 	close_all_but(-1);
-	nr = nr_descriptors();
+	nr = nr_standard();
 	waiter_wait(&brief, 1);
 	CHECK_EQUAL(brief.ev[0].revents, EVENT_NVAL);
 	CHECK(trigger_works(wq));
