@@ -8,8 +8,9 @@
  *
  * All times are nanoseconds of CLOCK_MONOTONIC, which stands still while the
  * machine is suspended and does not jump when its date is set.  An item is never
- * queued early, and late by at most one tick (8.2 µs) and the time that it takes to
- * wake the thread `wq/clock`, if that gets a CPU.  What is due in one tick is queued
+ * queued early, and late by at most one tick (8.2 µs), a microsecond or two by which the
+ * present may be taken for later than it is when a delay begins, and the time that it
+ * takes to wake the thread `wq/clock`, if that gets a CPU.  What is due in one tick is queued
  * in no particular order.  A delay that reaches beyond 2^64 ns is as long as that:
  * for ever.
  *

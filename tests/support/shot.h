@@ -12,6 +12,9 @@
 #define HOUR (3600 * 1000 * MS)
 #define TICK UINT64_C(8192)
 
+/* The time that arming goes by may be so much after the clock's: see wq/delayed.h. */
+#define READING UINT64_C(2000)
+
 struct shot {
 	struct wq_delayed_work dw;
 	struct latch started, open, ended;

@@ -22,7 +22,7 @@ static int teardown(void **state)
 static void is_due_after(struct shot *shot, uint64_t before, uint64_t delay_ns)
 {
 	assert_in_range(wq_delayed_work_expires_ns(&shot->dw), before + delay_ns,
-			now_ns() + delay_ns);
+			now_ns() + delay_ns + READING);
 }
 
 /* Pending behind a gate on the ordered queue. */
