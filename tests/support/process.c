@@ -52,6 +52,16 @@ void skip_if_checker_hangs_children(void)
 #endif
 }
 
+void skip_if_checker_has_descriptors(void)
+{
+#ifdef RUNNING_ON_VALGRIND
+	if (RUNNING_ON_VALGRIND) {
+		print_message("valgrind has descriptors of its own\n");
+		skip();
+	}
+#endif
+}
+
 void skip_if_checker_is_slow(void)
 {
 	if (TEST_TSAN || scaled(100) < 100) {

@@ -58,6 +58,9 @@ void check_failed(const char *file, int line, const char *what, long value)
  */
 void skip_if_checker_hangs_children(void);
 
+/* For tests that count or use up descriptors: valgrind has some of its own among them. */
+void skip_if_checker_has_descriptors(void);
+
 /* For tests with hundreds of processes. */
 void skip_if_checker_is_slow(void);
 
