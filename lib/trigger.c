@@ -258,7 +258,6 @@ struct wq_trigger_work *wqi_trigger_register_all_locked(void)
 
 	for (fd = 0; fd < wqi_watch_end_locked(); fd++) {
 		struct wqi_watch *entry = wqi_watch_find_locked(fd);
-
 		int ret = 0;
 
 		if (entry && !cds_list_empty(&entry->events))
