@@ -13,6 +13,12 @@
 
 uint64_t wqi_clock_wakes_ns = WQI_NEVER;
 
+/* What a worker keeps is left to it for so long. */
+#define CLOCK_BESIDE_NS 50000u
+
+static uint64_t clock_kept_ns = WQI_NEVER; /* A, seq_cst: what an idle worker sleeps until */
+static bool clock_running;		   /* A, seq_cst: somebody queues what is due */
+
 static uint32_t clock_event;   /* A, seq_cst: futex word, changed by every wake-up */
 static bool clock_stopping;    /* A, release/acquire */
 static pthread_t clock_thread; /* G */
@@ -51,6 +57,13 @@ static void clock_sleep(uint32_t event, uint64_t until_ns)
 	}
 	wqi_futex_wait_until(&clock_event, event, until_ns);
 }
+
+bool wqi_test_clock_alone; /* A */
+
+static bool clock_may_be_kept(void)
+{
+	return !wqi_load_acquire(&wqi_test_clock) && !wqi_load_acquire(&wqi_test_clock_alone);
+}
 #else
 uint64_t wqi_clock_read_late_ns(void)
 {
@@ -61,7 +74,72 @@ static void clock_sleep(uint32_t event, uint64_t until_ns)
 {
 	wqi_futex_wait_until(&clock_event, event, until_ns);
 }
+
+static bool clock_may_be_kept(void)
+{
+	return true;
+}
 #endif
+
+/*
+ * One at a time, or items would overtake each other.  Until *@enough, if that is given.
+ * False: another does it, and may have looked already.
+ */
+static bool clock_run(uint64_t *next_ns, const uint32_t *enough)
+{
+	if (wqi_load_relaxed(&clock_running) || wqi_xchg(&clock_running, true))
+		return false;
+	*next_ns = wqi_timers_run(enough);
+	wqi_store_release(&clock_running, false);
+	return true;
+}
+
+/* Until when is the clock to sleep, if nothing is due before @next_ns? */
+static uint64_t clock_until(uint64_t next_ns)
+{
+	if (next_ns == WQI_NEVER || wqi_load_seq_cst(&clock_kept_ns) > next_ns)
+		return next_ns;
+	return next_ns + CLOCK_BESIDE_NS;
+}
+
+/* One worker is enough.  0: the caller need not be the one. */
+static uint64_t clock_begin_keeping(void)
+{
+	uint64_t none = WQI_NEVER, first_ns;
+
+	if (wqi_load_relaxed(&wqi_clock_wakes_ns) == WQI_NEVER || !clock_may_be_kept())
+		return 0;
+	first_ns = wqi_timers_earliest();
+	if (first_ns == WQI_NEVER || !wqi_cas(&clock_kept_ns, &none, first_ns))
+		return 0;
+	return first_ns ? first_ns : 1; /* some is due already */
+}
+
+static void clock_keep(uint32_t *wake, uint64_t until_ns)
+{
+	uint64_t next_ns;
+
+	prctl(PR_SET_TIMERSLACK, 1UL);
+	wqi_futex_wait_until(wake, 0, until_ns);
+	prctl(PR_SET_TIMERSLACK, 0UL);
+	wqi_store_seq_cst(&clock_kept_ns, WQI_NEVER);
+	wqi_pause_point("worker keeps the clock");
+	if (!wqi_load_seq_cst(wake) && wqi_clock_now_ns() >= until_ns)
+		clock_run(&next_ns, wake);
+}
+
+void wqi_clock_wait_beside(uint32_t *wake)
+{
+	uint64_t until_ns;
+
+	while (!wqi_load_seq_cst(wake)) {
+		until_ns = clock_begin_keeping();
+		if (until_ns)
+			clock_keep(wake, until_ns);
+		else
+			wqi_futex_wait(wake, 0, WQI_NO_TIMEOUT);
+	}
+}
 
 /*
  * ORD-CLOCK (b): publish when it wakes up, then look at the shards once more.  Partner
@@ -80,14 +158,18 @@ static void *clock_main(void *arg)
 		event = wqi_load_seq_cst(&clock_event);
 		wqi_xchg(&wqi_clock_wakes_ns, UINT64_C(0));
 		/* At the end once more: of what is not armed any more, some may be left here. */
-		next = wqi_timers_run();
+		if (!clock_run(&next, NULL)) {
+			wqi_pause_point("clock waits");
+			clock_sleep(event, wqi_clock_now_ns() + CLOCK_BESIDE_NS);
+			continue;
+		}
 		if (wqi_load_acquire(&clock_stopping))
 			return NULL;
 		wqi_store_seq_cst(&wqi_clock_wakes_ns, next);
 		wqi_pause_point("clock sleeps");
 		if (wqi_timers_earliest() < next)
 			continue;
-		clock_sleep(event, next);
+		clock_sleep(event, clock_until(next));
 	}
 }
 
@@ -112,4 +194,6 @@ void wqi_clock_reset(void)
 {
 	wqi_store_relaxed(&clock_stopping, false);
 	wqi_store_relaxed(&wqi_clock_wakes_ns, WQI_NEVER);
+	wqi_store_relaxed(&clock_kept_ns, WQI_NEVER);
+	wqi_store_relaxed(&clock_running, false);
 }

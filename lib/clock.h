@@ -26,6 +26,14 @@ extern uint64_t wqi_clock_wakes_ns;
 
 void wqi_clock_wake(void);
 
+/*
+ * An idle worker sleeps until *@wake is not 0.  If something is armed and no other worker
+ * does so, it wakes up when that is due as well, and queues it: likely for itself, so that
+ * one wake-up does where the clock and then a worker would take two.  The clock comes a
+ * little later, in case the worker has got something else to do.
+ */
+void wqi_clock_wait_beside(uint32_t *wake);
+
 /* wqi_clock_late_ns(), by reading the clock. */
 uint64_t wqi_clock_read_late_ns(void);
 
@@ -39,6 +47,7 @@ static inline void wqi_clock_note(uint64_t ns)
 #ifdef WQI_TESTING
 /* A clock of the test's; the thread then sleeps until it is woken, and looks at that. */
 extern uint64_t (*wqi_test_clock)(void);
+extern bool wqi_test_clock_alone; /* no worker does its work */
 uint64_t wqi_clock_now_ns(void);
 #else
 /* The present: for what must not be early. */

@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "block.h"
+#include "clock.h"
 #include "cpu.h"
 #include "manager.h"
 
@@ -94,8 +95,7 @@ bool wqi_worker_idle_locked(struct wqi_worker *self)
 		wqi_xchg(&self->wake, 1);
 
 	wqi_pool_unlock(pool);
-	while (!wqi_load_seq_cst(&self->wake))
-		wqi_futex_wait(&self->wake, 0, WQI_NO_TIMEOUT);
+	wqi_clock_wait_beside(&self->wake);
 	wqi_pool_lock(pool);
 
 	cds_list_del(&self->idle_node);

@@ -209,14 +209,14 @@ static struct wqi_shard *shards_first(uint64_t *first_ns, uint64_t *second_ns)
 }
 
 /* Where the clock is late, what was armed on different CPUs still comes in its order. */
-uint64_t wqi_timers_run(void)
+uint64_t wqi_timers_run(const uint32_t *enough)
 {
 	uint64_t now_ns = wqi_clock_now_ns(), first_ns, second_ns;
 	struct wqi_shard *shard;
 
 	for (;;) {
 		shard = shards_first(&first_ns, &second_ns);
-		if (first_ns > now_ns)
+		if (first_ns > now_ns || (enough && wqi_load_acquire(enough)))
 			return first_ns;
 		shard_run_batch(shard, second_ns < now_ns ? second_ns : now_ns);
 	}

@@ -125,8 +125,11 @@ void wqi_timers_reopen(struct wq *wq);
 /* Queues have begun to take items again: what is parked is looked at.  AS-unsafe. */
 void wqi_timers_unpark(void);
 
-/* The clock thread's: queue all that is due.  Returns when the next is, or WQI_NEVER. */
-uint64_t wqi_timers_run(void);
+/*
+ * The clock's: queue what is due, until *@enough if that is given.  Returns when the next
+ * is due, or WQI_NEVER.  By one thread at a time.
+ */
+uint64_t wqi_timers_run(const uint32_t *enough);
 
 /* The clock thread's: not later than the first that is due.  ORD-CLOCK (b). */
 uint64_t wqi_timers_earliest(void);

@@ -2,12 +2,16 @@
 /* What the tests of interleavings share. */
 #include "stops.h"
 
+#include <sched.h>
+
+#include "clock.h"
 #include "testing.h"
 
 static struct stop {
 	const char *where;
 	bool armed;
 	struct latch reached, go;
+	unsigned long left; /* the thread does not touch it any more */
 } stops[NR_STOPS];
 
 static struct {
@@ -41,6 +45,7 @@ static void hook(const char *where)
 			continue;
 		latch_post(&stops[i].reached);
 		latch_wait(&stops[i].go, 1);
+		count_set(&stops[i].left, 1);
 	}
 }
 
@@ -49,6 +54,7 @@ void stop_at(unsigned i, const char *where)
 	count_set(&stops[i].where, where);
 	latch_init(&stops[i].reached);
 	latch_init(&stops[i].go);
+	stops[i].left = 0;
 	count_set(&stops[i].armed, true);
 }
 
@@ -60,6 +66,8 @@ void stop_reached(unsigned i)
 void let_go(unsigned i)
 {
 	latch_post(&stops[i].go);
+	while (count_get(&stops[i].reached.count) && !count_get(&stops[i].left))
+		sched_yield();
 }
 
 void call_at(const char *where, void (*fn)(void))
@@ -72,12 +80,14 @@ void call_at(const char *where, void (*fn)(void))
 void stops_begin(void)
 {
 	__atomic_store_n(&main_thread, pthread_self(), __ATOMIC_RELAXED);
+	__atomic_store_n(&wqi_test_clock_alone, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&wqi_test_hook, hook, __ATOMIC_RELEASE);
 }
 
 void stops_end(void)
 {
 	__atomic_store_n(&wqi_test_hook, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&wqi_test_clock_alone, false, __ATOMIC_RELEASE);
 }
 
 static void *caller_main(void *arg)

@@ -8,14 +8,17 @@
 
 #include "support.h"
 
-#define NR_STOPS   2
+#define NR_STOPS   3
 #define NR_CALLERS 2
 
 /* Before and after each test; the caller is the main thread, which never stops. */
 void stops_begin(void);
 void stops_end(void);
 
-/* The next thread to pass the point stops there, until let go; wait until one has come. */
+/*
+ * The next thread to pass the point stops there, until let go, which returns when it has
+ * left; wait until one has come.
+ */
 void stop_at(unsigned i, const char *where);
 void stop_reached(unsigned i);
 void let_go(unsigned i);

@@ -147,6 +147,7 @@ void timed_begin(void)
 	sched_getaffinity(0, sizeof(cpus_before), &cpus_before);
 	/* The library starts with all CPUs. */
 	assert_non_null(wq_system());
+	__atomic_store_n(&wqi_test_clock_alone, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&wqi_test_hook, timed_hook, __ATOMIC_RELEASE);
 	pin_to(usable_cpu(0));
 }
@@ -154,6 +155,7 @@ void timed_begin(void)
 void timed_end(void)
 {
 	__atomic_store_n(&wqi_test_hook, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&wqi_test_clock_alone, false, __ATOMIC_RELEASE);
 	__atomic_store_n(&clock_stop, NULL, __ATOMIC_RELEASE);
 	sched_setaffinity(0, sizeof(cpus_before), &cpus_before);
 }
