@@ -275,6 +275,9 @@ int wq_rcu_work_flush(struct wq_rcu_work *rw)
 
 	if (!rw || !(wqi_state(&rw->work) & WQI_INIT))
 		return -EINVAL;
+	/* From before a fork() it is idle; a lock of the flavour's may be held by nobody there. */
+	if (!wqi_state_is_ours(wqi_state(&rw->work)))
+		return 0;
 	flavor = wqi_load_relaxed(&rw->wq_flavor);
 	waits = wq_work_pending(&rw->work);
 	reads = flavor && rcu_offline(flavor);
