@@ -6,45 +6,51 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "atomic.h"
 #include "testing.h"
 
-/* From here on calloc() is trusted not to touch what comes fresh from the system. */
-#define MEM_LARGE (128u * 1024)
+/* Not so small that pages are wasted, nor so large that it matters to touch less. */
+#define MEM_LARGE (64u * 1024)
 
 /*
- * A large block is aligned by hand, with calloc()'s own pointer before it: a leak
- * checker then sees only a pointer into it, so small ones, which all programs
- * have, are not made that way.
+ * Not calloc(): that touches all of a block that it had before.  A leak checker does not
+ * look in here for pointers.
  */
+static void *mem_map(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 void *wqi_zalloc(size_t bytes)
 {
-	size_t room = WQI_CACHE_LINE + sizeof(void *);
 	int saved = errno;
-	uintptr_t at;
 	void *p;
 
-	if (wqi_fault_now(WQI_FAULT_ALLOC) || bytes > SIZE_MAX - room)
+	if (wqi_fault_now(WQI_FAULT_ALLOC) || bytes > SIZE_MAX - WQI_CACHE_LINE)
 		return NULL;
-	if (bytes < MEM_LARGE) {
+	if (bytes >= MEM_LARGE) {
+		p = mem_map(bytes);
+	} else {
 		bytes = (bytes + WQI_CACHE_LINE - 1) & ~(size_t)(WQI_CACHE_LINE - 1);
 		p = aligned_alloc(WQI_CACHE_LINE, bytes);
-		errno = saved;
-		return p ? memset(p, 0, bytes) : NULL;
+		if (p)
+			memset(p, 0, bytes);
 	}
-	p = calloc(1, bytes + room);
 	errno = saved;
-	if (!p)
-		return NULL;
-	at = ((uintptr_t)p + room) & ~(uintptr_t)(WQI_CACHE_LINE - 1);
-	((void **)at)[-1] = p;
-	return (void *)at;
+	return p;
 }
 
 void wqi_free(void *p, size_t bytes)
 {
+	int saved = errno;
+
 	if (p && bytes >= MEM_LARGE)
-		p = ((void **)p)[-1];
-	free(p);
+		munmap(p, bytes);
+	else
+		free(p);
+	errno = saved;
 }
