@@ -28,9 +28,11 @@ void bench_print_alone(const struct bench_workload *workload, const struct bench
 	double values[BENCH_MAX_FIGURES];
 	unsigned i;
 
-	peer->start();
+	if (!workload->fresh)
+		peer->start();
 	bench_run(workload, peer, quick, values);
-	peer->stop();
+	if (!workload->fresh)
+		peer->stop();
 	for (i = 0; i < nr_figures(workload); i++)
 		printf("%.6f\n", values[i]);
 	bench_must(!fflush(stdout), "writing the figures");

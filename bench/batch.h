@@ -29,6 +29,13 @@ uint64_t bench_wait_all(void);
 
 void bench_end(void);
 
+/*
+ * Threads queue so many items that do nothing; with @apart, of at most 4, each from a CPU
+ * of its own.  Nanoseconds an item until all have run, or NAN: the peer can't do that.
+ */
+double bench_produce(const struct bench_peer *peer, unsigned nr_producers, bool apart, uint64_t nr,
+		     void (*queue)(struct bench_item *item));
+
 /* To be called by each run. */
 static inline void bench_count_run(void)
 {

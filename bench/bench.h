@@ -84,7 +84,7 @@ extern const unsigned bench_nr_peers;
 struct bench_figure {
 	const char *name, *unit;
 };
-#define BENCH_MAX_FIGURES 5
+#define BENCH_MAX_FIGURES 12
 
 enum bench_table {
 	BENCH_PLAIN,
@@ -100,14 +100,19 @@ struct bench_workload {
 	enum bench_table table;
 	bool alone;  /* in a process of its own: see alone.c */
 	bool timers; /* of the peer's timers, not of its items */
+	bool own;    /* of libwq, which no peer has */
+	bool fresh;  /* with `alone`: it starts the peer itself */
 	struct bench_figure figures[BENCH_MAX_FIGURES];
 };
 
 extern const struct bench_workload bench_workloads[];
 extern const unsigned bench_nr_workloads;
-#define BENCH_MAX_WORKLOADS 24
+#define BENCH_MAX_WORKLOADS 32
 
-/* Run it, if the peer has what it is about. */
+/* Does the peer have what it is about? */
+bool bench_applies(const struct bench_workload *workload, const struct bench_peer *peer);
+
+/* Run it, if so. */
 void bench_run(const struct bench_workload *workload, const struct bench_peer *peer, bool quick,
 	       double *values);
 
@@ -120,6 +125,10 @@ void bench_spawn_tree(const struct bench_peer *peer, bool quick, double *values)
 void bench_resubmit_chain(const struct bench_peer *peer, bool quick, double *values);
 void bench_pingpong_hot(const struct bench_peer *peer, bool quick, double *values);
 void bench_pingpong_cold(const struct bench_peer *peer, bool quick, double *values);
+
+/* scopes.c: the same on queues of each affinity scope. */
+void bench_scopes_1p(const struct bench_peer *peer, bool quick, double *values);
+void bench_scopes(const struct bench_peer *peer, bool quick, double *values);
 
 /* blocking.c: many items that sleep; and items that compute behind some that sleep. */
 void bench_blocking(const struct bench_peer *peer, bool quick, double *values);
@@ -147,6 +156,16 @@ void bench_timer_fire(const struct bench_peer *peer, bool quick, double *values)
 /* fork.c: fork, exec and wait, beside no pending item and beside bench_fork_items(). */
 void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values);
 unsigned bench_fork_items(bool quick);
+
+/* table.c: what more CPUs cost: who queues, and who makes a queue. */
+void bench_table(const struct bench_peer *peer, bool quick, double *values);
+void bench_table_percpu(const struct bench_peer *peer, bool quick, double *values);
+void bench_topology(const struct bench_peer *peer, bool quick, double *values);
+
+/* memory.c: what a queue takes on so many CPUs. */
+void bench_queue_memory_2(const struct bench_peer *peer, bool quick, double *values);
+void bench_queue_memory_64(const struct bench_peer *peer, bool quick, double *values);
+void bench_queue_memory_1024(const struct bench_peer *peer, bool quick, double *values);
 
 /* As @workload's run, in a new process that uses no other peer. */
 void bench_run_alone(const struct bench_workload *workload, const struct bench_peer *peer,
@@ -189,6 +208,9 @@ double bench_percentile_us(uint64_t *took, uint64_t nr, unsigned percent);
 
 /* Of at most 100 values. */
 double bench_median(const double *values, unsigned nr);
+
+/* Move the caller to one of the process's CPUs, by their order.  False: there are fewer. */
+bool bench_pin(unsigned index);
 
 /* Round trip of a cache line between the first two CPUs, in ns; 0 with one CPU. */
 double bench_probe_line(void);

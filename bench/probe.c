@@ -9,7 +9,7 @@
 
 static uint32_t line __attribute__((aligned(128)));
 
-static bool pin(unsigned index)
+bool bench_pin(unsigned index)
 {
 	cpu_set_t all, one;
 	int cpu;
@@ -35,7 +35,7 @@ static void *echo(void *arg)
 {
 	uint32_t i;
 
-	if (!pin(1))
+	if (!bench_pin(1))
 		return arg;
 	for (i = 1; i < 2 * PROBE_TRIPS; i += 2) {
 		wait_for(i);
@@ -56,7 +56,7 @@ double bench_probe_line(void)
 	line = 0;
 	if (pthread_create(&thread, NULL, echo, NULL))
 		return 0;
-	pin(0);
+	bench_pin(0);
 	for (i = 1; i < 2 * PROBE_TRIPS; i += 2) {
 		if (i == PROBE_TRIPS + 1)
 			start = bench_now();

@@ -124,7 +124,7 @@ static void print_row(unsigned w, unsigned f, unsigned nr, int width,
 	const struct bench_figure *figure = &bench_workloads[w].figures[f];
 	unsigned p;
 
-	printf("%-20s %-11s", figure->name, nr > 1 ? "us p50/p99" : figure->unit);
+	printf("%-22s %-11s", figure->name, nr > 1 ? "us p50/p99" : figure->unit);
 	for (p = 0; p < bench_nr_peers; p++)
 		print_cell(width, peer_median, p, w, f, nr, choice);
 	print_cell(13, peer_ratio, 0, w, f, nr, choice);
@@ -149,7 +149,7 @@ static void print_table(enum bench_table table, int width, unsigned nr,
 		if (!is_in_table(w, table, choice))
 			continue;
 		if (!head) {
-			printf("%-20s %-11s", "workload", "unit");
+			printf("%-22s %-11s", "workload", "unit");
 			for (p = 0; p < bench_nr_peers; p++)
 				printf(" %*s", width, bench_peers[p]->name);
 			printf(" %13s %13s\n", "libwq/naive", "libwq/best");
@@ -172,7 +172,7 @@ static void print_forks(const struct bench_choice *choice)
 	if (w == bench_nr_workloads)
 		return;
 	snprintf(pending, sizeof(pending), "%u items", bench_fork_items(choice->quick));
-	printf("%-20s %-11s %10s %14s %8s\n", bench_workloads[w].name, "unit", "no items", pending,
+	printf("%-22s %-11s %10s %14s %8s\n", bench_workloads[w].name, "unit", "no items", pending,
 	       "ratio");
 	for (p = 0; p < bench_nr_peers; p++) {
 		double none = peer_median(w, 0, p, choice);
@@ -181,7 +181,7 @@ static void print_forks(const struct bench_choice *choice)
 			continue;
 		for (r = 0; r < choice->rounds; r++)
 			ratios[r] = results[w][1][p][r] / results[w][0][p][r];
-		printf("%-20s %-11s %10.2f %14.2f %8.2f\n", bench_peers[p]->name,
+		printf("%-22s %-11s %10.2f %14.2f %8.2f\n", bench_peers[p]->name,
 		       bench_workloads[w].figures[0].unit, none, peer_median(w, 1, p, choice),
 		       bench_median(ratios, choice->rounds));
 	}

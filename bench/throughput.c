@@ -21,6 +21,8 @@ struct producer {
 	struct bench_item *items;
 	uint64_t nr;
 	void (*queue)(struct bench_item *item);
+	unsigned number;
+	bool apart;
 };
 
 static void produce_items(void *arg)
@@ -36,13 +38,15 @@ static void *producer_main(void *arg)
 {
 	struct producer *producer = arg;
 
+	if (producer->apart)
+		bench_must(bench_pin(producer->number), "moving a producer thread");
 	pthread_barrier_wait(producer->barrier);
 	bench_call(bench_batch.peer, produce_items, producer);
 	return NULL;
 }
 
-static double produce(const struct bench_peer *peer, unsigned nr_producers, uint64_t nr,
-		      void (*queue)(struct bench_item *item))
+double bench_produce(const struct bench_peer *peer, unsigned nr_producers, bool apart, uint64_t nr,
+		     void (*queue)(struct bench_item *item))
 {
 	struct producer producers[4];
 	struct bench_item *items;
@@ -59,6 +63,8 @@ static double produce(const struct bench_peer *peer, unsigned nr_producers, uint
 		producers[i].items = items + i * (nr / nr_producers);
 		producers[i].nr = nr / nr_producers;
 		producers[i].queue = queue;
+		producers[i].number = i;
+		producers[i].apart = apart;
 		bench_must(!pthread_create(&producers[i].thread, NULL, producer_main,
 					   &producers[i]),
 			   "making a producer thread");
@@ -75,22 +81,22 @@ static double produce(const struct bench_peer *peer, unsigned nr_producers, uint
 
 void bench_empty_1p(const struct bench_peer *peer, bool quick, double *values)
 {
-	values[0] = produce(peer, 1, quick ? 400000 : 2000000, peer->queue);
+	values[0] = bench_produce(peer, 1, false, quick ? 400000 : 2000000, peer->queue);
 }
 
 void bench_empty_2p(const struct bench_peer *peer, bool quick, double *values)
 {
-	values[0] = produce(peer, 2, quick ? 400000 : 2000000, peer->queue);
+	values[0] = bench_produce(peer, 2, false, quick ? 400000 : 2000000, peer->queue);
 }
 
 void bench_empty_4p(const struct bench_peer *peer, bool quick, double *values)
 {
-	values[0] = produce(peer, 4, quick ? 400000 : 2000000, peer->queue);
+	values[0] = bench_produce(peer, 4, false, quick ? 400000 : 2000000, peer->queue);
 }
 
 void bench_serial_2p(const struct bench_peer *peer, bool quick, double *values)
 {
-	values[0] = produce(peer, 2, quick ? 200000 : 1000000, peer->queue_serial);
+	values[0] = bench_produce(peer, 2, false, quick ? 200000 : 1000000, peer->queue_serial);
 }
 
 /* --- a tree of items, each queueing two --- */

@@ -17,6 +17,40 @@
 			    {"behind_" #how "_later", "us p99"}},                                  \
 	}
 
+#define SCOPES(workload, producers)                                                                \
+	{                                                                                          \
+		.name = #workload, .run = bench_##workload, .own = true,                           \
+		.figures = {{"scope_cpu" producers, "ns/item"},                                    \
+			    {"scope_smt" producers, "ns/item"},                                    \
+			    {"scope_cache" producers, "ns/item"},                                  \
+			    {"scope_cache_shard" producers, "ns/item"},                            \
+			    {"scope_numa" producers, "ns/item"},                                   \
+			    {"scope_system" producers, "ns/item"}},                                \
+	}
+
+#define TABLE(workload)                                                                            \
+	{                                                                                          \
+		.name = #workload, .run = bench_##workload, .alone = true, .own = true,            \
+		.fresh = true,                                                                     \
+		.figures = {{#workload "_2", "ns"},                                                \
+			    {#workload "_64", "ns"},                                               \
+			    {#workload "_1024", "ns"}},                                            \
+	}
+
+#define KIND(kind, cpus)                                                                           \
+	{"mem_" kind "_" #cpus, "bytes"}, {"mem_" kind "_" #cpus "_again", "bytes"},               \
+		{"mem_" kind "_" #cpus "_used", "bytes"},                                          \
+	{                                                                                          \
+		"mem_" kind "_" #cpus "_all", "bytes"                                              \
+	}
+
+#define MEMORY(cpus)                                                                               \
+	{                                                                                          \
+		.name = "queue_memory_" #cpus, .run = bench_queue_memory_##cpus, .alone = true,    \
+		.own = true, .fresh = true,                                                        \
+		.figures = {KIND("unbound", cpus), KIND("percpu", cpus), KIND("ordered", cpus)},   \
+	}
+
 const struct bench_workload bench_workloads[] = {
 	PLAIN(empty_1p, "ns/item"),
 	PLAIN(empty_2p, "ns/item"),
@@ -24,6 +58,8 @@ const struct bench_workload bench_workloads[] = {
 	PLAIN(spawn_tree, "ns/item"),
 	PLAIN(resubmit_chain, "ns/hop"),
 	PLAIN(serial_2p, "ns/item"),
+	SCOPES(scopes_1p, "_1p"),
+	SCOPES(scopes, ""),
 	PLAIN(pingpong_hot, "us p50"),
 	PLAIN(pingpong_cold, "us p50"),
 	{
@@ -100,6 +136,24 @@ const struct bench_workload bench_workloads[] = {
 		.timers = true,
 		.figures = {{"timer_idle_switches", "number"}, {"timer_idle_cpu", "us"}},
 	},
+	TABLE(table),
+	TABLE(table_percpu),
+	{
+		.name = "topology",
+		.run = bench_topology,
+		.alone = true,
+		.own = true,
+		.fresh = true,
+		.figures = {{"topology_none", "us"},
+			    {"topology_first", "us"},
+			    {"topology_later", "us"},
+			    {"topology_later_2", "us"},
+			    {"topology_later_64", "us"},
+			    {"topology_later_1024", "us"}},
+	},
+	MEMORY(2),
+	MEMORY(64),
+	MEMORY(1024),
 	{
 		.name = "fork_exec",
 		.run = bench_fork_exec,
@@ -113,6 +167,13 @@ const unsigned bench_nr_workloads = sizeof(bench_workloads) / sizeof(bench_workl
 _Static_assert(sizeof(bench_workloads) / sizeof(bench_workloads[0]) <= BENCH_MAX_WORKLOADS,
 	       "room for the results");
 
+bool bench_applies(const struct bench_workload *workload, const struct bench_peer *peer)
+{
+	if (workload->own)
+		return peer == bench_peers[bench_nr_peers - 1];
+	return workload->timers ? peer->timers != NULL : peer->queue != NULL;
+}
+
 void bench_run(const struct bench_workload *workload, const struct bench_peer *peer, bool quick,
 	       double *values)
 {
@@ -120,6 +181,6 @@ void bench_run(const struct bench_workload *workload, const struct bench_peer *p
 
 	for (f = 0; f < BENCH_MAX_FIGURES; f++)
 		values[f] = NAN;
-	if (workload->timers ? peer->timers != NULL : peer->queue != NULL)
+	if (bench_applies(workload, peer))
 		workload->run(peer, quick, values);
 }

@@ -128,7 +128,7 @@ static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
 	double line_ns[2] = {bench_probe_line(), 0}, values[BENCH_MAX_FIGURES];
 
 	print_progress(round, workload->name, peer->name);
-	if (workload->alone)
+	if (workload->alone && bench_applies(workload, peer))
 		bench_run_alone(workload, peer, choice.quick, values);
 	else
 		bench_run(workload, peer, choice.quick, values);

@@ -34,6 +34,8 @@ void wqi_worker_count_locked(struct wqi_worker *worker)
 
 	wqi_store_relaxed(&worker->counted, true);
 	pool->nr_running++;
+	if (pool->pods && wqi_unlikely(pool->pods->lends))
+		wqi_add(&pool->pods->nr_running, 1);
 	block_take_place_locked(worker);
 	/* ORD-SLEEP: before the inbox is looked at; whoever was to be woken need not be. */
 	pool->offered = false;
@@ -51,6 +53,8 @@ void wqi_worker_count_out_locked(struct wqi_worker *worker)
 	/* To be counted again at the end of its run, which is no short one. */
 	worker->marked = worker->is_long = true;
 	worker->pool->nr_running--;
+	if (worker->pool->pods && wqi_unlikely(worker->pool->pods->lends))
+		wqi_sub(&worker->pool->pods->nr_running, 1);
 	if (worker->place < worker->pool->nr_runners)
 		wqi_store_release(&worker->pool->runners[worker->place], (struct wqi_worker *)NULL);
 }
@@ -210,10 +214,10 @@ bool wqi_worker_is_in_the_way(const struct wqi_pwq *pwq)
 
 	if (block_is_in_bh(self) && self->pool == wqi_pwq_pool(pwq))
 		return true;
-	if (wqi_worker_serves(wqi_pwq_wq(pwq)))
-		return wqi_load_relaxed(&wqi_pwq_wq(pwq)->max_active) == 1 &&
-		       pwq == self->current_pwq;
-	return false;
+	if (!wqi_worker_serves(wqi_pwq_wq(pwq)) || wqi_load_relaxed(&wqi_pwq_share(pwq)->size) != 1)
+		return false;
+	return pwq == self->current_pwq || (!(wqi_pwq_wq(pwq)->flags & WQ_PERCPU) &&
+					    wqi_pwq_share(pwq) == wqi_pwq_share(self->current_pwq));
 }
 
 /* --- regions --- */

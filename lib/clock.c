@@ -124,8 +124,11 @@ static void clock_keep(uint32_t *wake, uint64_t until_ns)
 	prctl(PR_SET_TIMERSLACK, 0UL);
 	wqi_store_seq_cst(&clock_kept_ns, WQI_NEVER);
 	wqi_pause_point("worker keeps the clock");
-	if (!wqi_load_seq_cst(wake) && wqi_clock_now_ns() >= until_ns)
-		clock_run(&next_ns, wake);
+	if (wqi_load_seq_cst(wake) || wqi_clock_now_ns() < until_ns)
+		return;
+	/* Whoever does it may need this CPU. */
+	if (!clock_run(&next_ns, wake))
+		wqi_futex_wait(wake, 0, CLOCK_BESIDE_NS);
 }
 
 void wqi_clock_wait_beside(uint32_t *wake)
@@ -153,6 +156,7 @@ static void *clock_main(void *arg)
 
 	(void)arg;
 	wqi_service_begin("wq/clock");
+	wqi_service_last(WQI_LASTING_CLOCK);
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	for (;;) {
 		event = wqi_load_seq_cst(&clock_event);

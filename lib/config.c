@@ -17,6 +17,7 @@
 #include "fork.h"
 #include "quota.h"
 #include "runtime.h"
+#include "topology.h"
 
 #include <wq/runtime.h>
 
@@ -29,6 +30,8 @@ struct wqi_config wqi_config = {.idle_timeout_ns = 300000 * CONFIG_NS_PER_MS, .s
 
 static struct wq_config config_program = WQ_CONFIG_INIT; /* G; strings are kept below */
 static char config_unbound[CONFIG_LIST_BYTES];		 /* G: "" for none */
+static char config_topology[CONFIG_LIST_BYTES];		 /* G: the same */
+static char config_pretends[CONFIG_LIST_BYTES];		 /* G: what holds since the start */
 
 enum config_kind { CONFIG_UNSIGNED, CONFIG_SIZE, CONFIG_BOOL };
 
@@ -106,11 +109,45 @@ static void config_read_variable(const struct config_variable *variable, struct 
 	}
 }
 
+const char *wqi_config_topology(void)
+{
+	wqi_assert_held(&wqi_runtime.lock);
+
+	return *config_pretends ? config_pretends : NULL;
+}
+
+/* False: there is none, or none that can be read. */
+static bool config_pretend(const char *text)
+{
+	struct wqi_topology *topology;
+
+	if (!text)
+		return false;
+	if (wqi_topology_read(text, &topology)) {
+		config_complain("WQ_TOPOLOGY", text, "not a topology that hwloc can read");
+		return false;
+	}
+	strcpy(config_pretends, text);
+	wqi_cpus_pretend(&topology->cpus, topology->node);
+	wqi_topology_keep_locked(topology);
+	return true;
+}
+
+/* The environment's goes before the program's; either may have become unreadable. */
+static void config_load_topology(void)
+{
+	*config_pretends = '\0';
+	wqi_topology_drop_locked();
+	if (!config_pretend(secure_getenv("WQ_TOPOLOGY")) &&
+	    !config_pretend(*config_topology ? config_topology : NULL))
+		wqi_cpus_read();
+}
+
 static void config_load_cpus(void)
 {
 	const char *text = secure_getenv("WQ_UNBOUND_CPUS");
 
-	wqi_cpus_read();
+	config_load_topology();
 	if (text && !wqi_cpus_limit_unbound(text))
 		return;
 	if (text)
@@ -124,7 +161,6 @@ static void config_load_cpus(void)
 void wqi_config_load(void)
 {
 	struct wq_config config = config_program;
-	const char *text = secure_getenv("WQ_TOPOLOGY");
 	int saved = errno, cancel;
 	unsigned i;
 
@@ -134,10 +170,8 @@ void wqi_config_load(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	for (i = 0; i < sizeof(config_variables) / sizeof(config_variables[0]); i++)
 		config_read_variable(&config_variables[i], &config);
-	if (text)
-		config_complain("WQ_TOPOLOGY", text, "not built yet");
 	config_load_cpus();
-	wqi_cpus_set_level(wqi_quota_cpus(""));
+	wqi_cpus_set_level(wqi_cpus.pretended ? 0 : wqi_quota_cpus(""));
 	pthread_setcancelstate(cancel, NULL);
 	wqi_config.max_threads = config.max_threads;
 	wqi_store_relaxed(&wqi_config.idle_timeout_ns, config.idle_timeout_ms * CONFIG_NS_PER_MS);
@@ -149,17 +183,36 @@ void wqi_config_load(void)
 	errno = saved;
 }
 
-static int config_check_cpus(const char *list)
+/* CPUs that may be used by the time of the start, as far as can be told. */
+static int config_usable_cpus(const char *topology, wqi_cpu_mask *usable)
+{
+	struct wqi_topology *pretended;
+	int err;
+
+	memset(usable, 0, sizeof(*usable));
+	if (!topology) {
+		if (sched_getaffinity(getpid(), sizeof(*usable), usable->set))
+			memset(usable, 0xff, sizeof(*usable));
+		return 0;
+	}
+	err = wqi_topology_read(topology, &pretended);
+	if (err)
+		return err;
+	*usable = pretended->cpus;
+	wqi_topology_free(pretended);
+	return 0;
+}
+
+static int config_check_cpus(const char *list, const char *topology)
 {
 	wqi_cpu_mask mask, usable;
+	int err;
 
-	if (!list)
-		return 0;
+	err = config_usable_cpus(topology, &usable);
+	if (err || !list)
+		return err;
 	if (strlen(list) >= sizeof(config_unbound) || !wqi_cpulist_parse(list, &mask))
 		return -EINVAL;
-	memset(&usable, 0, sizeof(usable));
-	if (sched_getaffinity(getpid(), sizeof(usable), usable.set))
-		return 0;
 	CPU_AND_S(sizeof(mask), mask.set, mask.set, usable.set);
 	return CPU_COUNT_S(sizeof(mask), mask.set) ? 0 : -EINVAL;
 }
@@ -170,26 +223,26 @@ static int config_check(const struct wq_config *config)
 	    config->spin_max_us > UINT32_MAX / CONFIG_NS_PER_US ||
 	    !config_stack_is_valid(config->stack_bytes))
 		return -EINVAL;
-	if (config->topology)
-		return -EOPNOTSUPP;
-	return config_check_cpus(config->unbound_cpus);
+	return config_check_cpus(config->unbound_cpus, config->topology);
 }
 
 int wq_configure(const struct wq_config *config)
 {
-	int saved = errno, err = config_check(config);
+	int saved = errno, err;
 
+	wqi_fork_enter(false);
+	err = config_check(config);
 	errno = saved;
 	if (err)
 		return err;
-	wqi_fork_enter(false);
 	wqi_lock(&wqi_runtime.lock);
 	if (wqi_runtime.configured) {
 		err = -EBUSY;
 	} else {
 		config_program = *config;
 		strcpy(config_unbound, config->unbound_cpus ? config->unbound_cpus : "");
-		config_program.unbound_cpus = NULL;
+		strcpy(config_topology, config->topology ? config->topology : "");
+		config_program.unbound_cpus = config_program.topology = NULL;
 	}
 	wqi_unlock(&wqi_runtime.lock);
 	return err;

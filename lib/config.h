@@ -19,6 +19,9 @@ struct wqi_config {
 
 extern struct wqi_config wqi_config;
 
+/* The description of the machine that is pretended; NULL: none.  Under G. */
+const char *wqi_config_topology(void);
+
 /* Settle what holds from now on, the CPUs included.  At each start.  Under G. */
 void wqi_config_load(void);
 

@@ -21,12 +21,14 @@ bool wqi_queue_refuses(const struct wq *wq)
 /* One pass: is nothing in flight?  Adds up what was ever accepted. */
 static bool drain_is_idle(struct wq *wq, uint64_t *accepted)
 {
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
 	bool idle = true;
-	unsigned i;
 
-	*accepted = 0;
-	for (i = 0; i < wq->nr_pwqs; i++) {
-		struct wqi_pwq *pwq = &wq->pwqs[i];
+	wqi_lock(&wq->mutex);
+	*accepted = wq->past_accepted;
+	wqi_for_each_pwq(wq, table, pwq)
+	{
 		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
 
 		if (!pool)
@@ -37,6 +39,7 @@ static bool drain_is_idle(struct wq *wq, uint64_t *accepted)
 		*accepted += pwq->nr_accepted;
 		wqi_pool_unlock(pool);
 	}
+	wqi_unlock(&wq->mutex);
 	return idle;
 }
 
@@ -101,10 +104,21 @@ static void drain_wait_requeueing_in(const struct wqi_pool *pool)
  */
 static void drain_wait_requeueing(struct wq *wq)
 {
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
+	struct wqi_pool *pool;
+
 	if (wq->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
 		return;
 	wqi_runtime_fence();
-	drain_wait_requeueing_in(wqi_load_acquire(&wq->pwqs->pool));
+	wqi_lock(&wq->mutex);
+	wqi_for_each_pwq(wq, table, pwq)
+	{
+		pool = wqi_load_acquire(&pwq->pool);
+		if (pool)
+			drain_wait_requeueing_in(pool);
+	}
+	wqi_unlock(&wq->mutex);
 	if (wq->rescuer)
 		drain_wait_requeueing_in(wq->rescuer);
 }

@@ -41,7 +41,7 @@ void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *w
 }
 
 void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work,
-				struct wqi_worker *worker)
+				struct wqi_worker *worker, bool running)
 {
 	struct wqi_waiter *waiter, *next;
 
@@ -49,9 +49,12 @@ void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *wor
 		wqi_flush_started_locked(worker, work);
 		return;
 	}
-	cds_list_for_each_entry_safe(waiter, next, &pool->waiters, node)
-		if (waiter->work == work)
-			flush_wake(waiter);
+	cds_list_for_each_entry_safe(waiter, next, &pool->waiters, node) {
+		if (waiter->work != work)
+			continue;
+		waiter->elsewhere = running;
+		flush_wake(waiter);
+	}
 }
 
 void wqi_flush_finished_locked(struct wqi_worker *worker)
@@ -71,7 +74,7 @@ static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
 	uint64_t start = wqi_now_ns(), ns = wqi_load_relaxed(&pool->flush_spin.ns);
 	bool uncounted = wqi_worker_wait_begin();
 
-	if (wqi_cpus.nr_usable < 2 || !waiter->spin)
+	if (wqi_load_relaxed(&wqi_cpus.nr_usable) < 2 || !waiter->spin)
 		ns = 0;
 	if (!wqi_spin_until(wqi_load_acquire(&waiter->done), start, ns))
 		wqi_futex_wait_post(&waiter->done);
@@ -174,6 +177,8 @@ static int flush_item(struct wq_work *work)
 	}
 	if (ret == 1)
 		flush_wait(pool, &waiter);
+	if (ret == 1 && wqi_unlikely(waiter.elsewhere))
+		wqi_flush_running(work);
 	return ret;
 }
 
@@ -210,20 +215,34 @@ void wqi_flush_claim(struct wq_work *work)
 	flush_item(work);
 }
 
+static bool flush_attach_in(struct wqi_pool *pool, struct wqi_waiter *waiter)
+{
+	bool attached;
+
+	wqi_pool_lock(pool);
+	attached = flush_attach_running_locked(pool, waiter);
+	wqi_pool_unlock(pool);
+	return attached;
+}
+
 void wqi_flush_running(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
 	bool attached = false;
 	struct wqi_pool *pool;
+	struct wqi_pwq *pwq;
 	unsigned token;
 
 	if (!wqi_state_is_ours(wqi_state(work)))
 		return;
 	token = wqi_rcu_read_lock();
-	if (wqi_pwq_of_state(wqi_state(work), &pool)) {
-		wqi_pool_lock(pool);
-		attached = flush_attach_running_locked(pool, &waiter);
-		wqi_pool_unlock(pool);
+	pwq = wqi_pwq_of_state(wqi_state(work), &pool);
+	if (pwq)
+		attached = flush_attach_in(pool, &waiter);
+	/* Queued again meanwhile, on a newer table than it runs on. */
+	if (pwq && !attached && (pwq = wqi_table_runs_before(pwq, work))) {
+		pool = wqi_pwq_pool(pwq);
+		attached = flush_attach_in(pool, &waiter);
 	}
 	wqi_rcu_read_unlock(token);
 	if (attached)
@@ -297,16 +316,15 @@ static void flush_flip(struct wq *wq)
 {
 	unsigned color = wq->color_seq % WQI_NR_COLORS;
 	unsigned next = (wq->color_seq + 1) % WQI_NR_COLORS;
-	unsigned i;
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
 
 	wq->color_seq++;
 	wqi_store_seq_cst(&wq->nr_to_flush[color], 1); /* until all pwqs are looked at */
-	for (i = 0; i < wq->nr_pwqs; i++)
-		flush_flip_pwq(wq, &wq->pwqs[i], color, next);
+	wqi_for_each_pwq(wq, table, pwq) flush_flip_pwq(wq, pwq, color, next);
 	wqi_pause_point("flip");
 	wqi_store_seq_cst(&wq->work_color, next);
-	for (i = 0; i < wq->nr_pwqs; i++)
-		flush_flip_pwq(wq, &wq->pwqs[i], color, next);
+	wqi_for_each_pwq(wq, table, pwq) flush_flip_pwq(wq, pwq, color, next);
 	wqi_queue_color_done(wq, color);
 }
 

@@ -24,7 +24,7 @@ void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *w
  * @worker, they wait for that; otherwise (NULL) their wait is over.
  */
 void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *work,
-				struct wqi_worker *worker);
+				struct wqi_worker *worker, bool running);
 
 /* The item that @worker ran has ended. */
 void wqi_flush_finished_locked(struct wqi_worker *worker);

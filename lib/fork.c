@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "closure.h"
 #include "item.h"
+#include "machine.h"
 #include "manager.h"
 #include "monitor.h"
 #include "pool.h"
@@ -16,8 +17,10 @@
 #include "rescuer.h"
 #include "rcu.h"
 #include "rcu_work.h"
+#include "refresh.h"
 #include "runtime.h"
 #include "sentinel.h"
+#include "service.h"
 #include "timer.h"
 #include "trigger.h"
 #include "worker.h"
@@ -59,12 +62,17 @@ static void fork_reset_locked(void)
 	wqi_manager_reset();
 	wqi_monitor_reset();
 	wqi_sentinels_reset();
+	wqi_service_reset();
+	wqi_refresh_reset();
 	wqi_clock_reset();
 	wqi_timers_reset();
 	wqi_rcu_works_reset();
 	wqi_triggers_reset();
 	wqi_hogs_reset();
+	wqi_machine_reset();
 	wqi_store_relaxed(&wqi_rescuers_out, 0u);
+	wqi_pods_reset();
+	wqi_tables_reset();
 	wqi_pools_reset();
 	wqi_queues_reset();
 	wqi_runtime.started = false;

@@ -61,10 +61,13 @@ int wq_thaw_all(void)
 
 static unsigned freeze_nr_active(struct wq *wq)
 {
-	unsigned i, nr = 0;
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
+	unsigned nr = 0;
 
-	for (i = 0; i < wq->nr_pwqs; i++) {
-		struct wqi_pwq *pwq = &wq->pwqs[i];
+	wqi_lock(&wq->mutex);
+	wqi_for_each_pwq(wq, table, pwq)
+	{
 		struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
 
 		if (!pool)
@@ -73,6 +76,7 @@ static unsigned freeze_nr_active(struct wq *wq)
 		nr += pwq->nr_active;
 		wqi_pool_unlock(pool);
 	}
+	wqi_unlock(&wq->mutex);
 	return nr;
 }
 

@@ -30,8 +30,8 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 		alone_ns = max;
 	ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
 
-	if (pool->cpu >= 0 || wqi_cpus.nr_usable < 2 || pool->spinning || pool->nr_running > 1 ||
-	    !ns)
+	if (pool->cpu >= 0 || wqi_load_relaxed(&wqi_cpus.nr_usable) < 2 || pool->spinning ||
+	    pool->nr_running > 1 || !ns)
 		return false;
 	pool->spinning = true;
 	wqi_pool_unlock(pool);
@@ -57,7 +57,7 @@ bool wqi_worker_is_needed_locked(struct wqi_worker *self)
 	struct wqi_pool *pool = self->pool;
 
 	wqi_worker_believe_locked(pool);
-	if (pool->nr_running >= pool->level)
+	if (!wqi_pool_has_room_locked(pool))
 		return false;
 	wqi_worker_count_locked(self);
 	wqi_worker_batch_begin_locked(self);
@@ -95,6 +95,9 @@ bool wqi_worker_idle_locked(struct wqi_worker *self)
 		wqi_xchg(&self->wake, 1);
 
 	wqi_pool_unlock(pool);
+	/* One under SCHED_FIFO has nothing to do with what others queue. */
+	while (pool->bh && !wqi_load_seq_cst(&self->wake))
+		wqi_futex_wait(&self->wake, 0, WQI_NO_TIMEOUT);
 	wqi_clock_wait_beside(&self->wake);
 	wqi_pool_lock(pool);
 

@@ -11,47 +11,43 @@
  * of the same length, shifted left by one and with the lowest bit set, so that a
  * reader with an old number sees "nothing" there.
  */
-#define IDS_CLASSES 4
+#define IDS_CLASSES 13 /* lengths are powers of two, up to WQ_MAX_CPUS */
 
 uintptr_t *wqi_ids_chunks[WQI_IDS_CHUNKS]; /* GR */
 
-static uint32_t ids_next = 1; /* G: lowest number never handed out */
-static struct {
-	unsigned nr;
-	uint32_t first;
-} ids_free[IDS_CLASSES]; /* G */
+static uint32_t ids_next = 1;	       /* G: lowest number never handed out */
+static uint32_t ids_free[IDS_CLASSES]; /* G: first numbers of free ranges */
 
 static uintptr_t *ids_entry(uint32_t id)
 {
 	return &wqi_ids_chunks[id / WQI_IDS_CHUNK][id % WQI_IDS_CHUNK];
 }
 
-static int ids_class(unsigned nr)
+static unsigned ids_class(unsigned nr)
 {
-	int i;
+	unsigned class = 0;
 
-	for (i = 0; i < IDS_CLASSES; i++) {
-		if (!ids_free[i].nr)
-			ids_free[i].nr = nr;
-		if (ids_free[i].nr == nr)
-			return i;
-	}
-	return -1; /* an odd length: its numbers are not used again */
+	while (1u << class < nr)
+		class ++;
+	return class;
 }
 
 uint32_t wqi_ids_alloc(unsigned nr)
 {
-	int class = ids_class(nr);
+	unsigned class = ids_class(nr);
 	uint32_t id, last, c;
 
-	if (class >= 0 && ids_free[class].first) {
-		id = ids_free[class].first;
+	if (class >= IDS_CLASSES)
+		return 0;
+	id = ids_free[class];
+	if (id) {
 		/* Release: a copy of any instant loses numbers at most; see fork.h. */
-		wqi_store_release(&ids_free[class].first, (uint32_t)(*ids_entry(id) >> 1));
+		wqi_store_release(&ids_free[class], (uint32_t)(*ids_entry(id) >> 1));
 		wqi_store_relaxed(ids_entry(id), (uintptr_t)0);
 		return id;
 	}
 
+	nr = 1u << class;
 	last = ids_next + nr - 1;
 	if (last >= WQI_IDS_CHUNK * WQI_IDS_CHUNKS)
 		return 0;
@@ -72,12 +68,10 @@ uint32_t wqi_ids_alloc(unsigned nr)
 
 void wqi_ids_free(uint32_t id, unsigned nr)
 {
-	int class = ids_class(nr);
+	unsigned class = ids_class(nr);
 
-	if (class < 0)
-		return;
-	wqi_store_relaxed(ids_entry(id), (uintptr_t)ids_free[class].first << 1 | 1);
-	wqi_store_release(&ids_free[class].first, id);
+	wqi_store_relaxed(ids_entry(id), (uintptr_t)ids_free[class] << 1 | 1);
+	wqi_store_release(&ids_free[class], id);
 }
 
 void wqi_ids_free_all(void)

@@ -147,13 +147,14 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool)
 static uintptr_t pool_whom_to_offer_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *idle = pool_first_idle_locked(pool);
+	bool room = wqi_pool_has_room_locked(pool);
 	unsigned cpu = wqi_cpu_current();
 
-	if (pool->nr_running < pool->level && idle)
+	if (room && idle)
 		return (uintptr_t)idle;
 	if (!wqi_pool_can_grow(pool))
 		return WQI_KICK_NOBODY;
-	if (pool->nr_running < pool->level)
+	if (room)
 		return WQI_KICK_MANAGER;
 	return wqi_sentinel_is_ready(pool, cpu) ? WQI_KICK_SENTINEL(cpu) : WQI_KICK_NOBODY;
 }

@@ -5,6 +5,7 @@
  * work left by others" is ordered (see ORD-SLEEP in README.md).
  *
  * Lock order: G (wqi_runtime.lock), then W (wq->mutex), then L (pool->lock).
+ * The lock of a share (N) is a leaf under L, and under W.
  * The lock of the read side's grace periods is a leaf under G and W, and is
  * never taken under L.  No lock is held while an item runs.
  */

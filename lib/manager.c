@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <string.h>
 
 #include "config.h"
 #include "cpu.h"
@@ -17,9 +16,11 @@
 #include "mem.h"
 #include "monitor.h"
 #include "reap.h"
+#include "refresh.h"
 #include "runtime.h"
 #include "sentinel.h"
 #include "service.h"
+#include "table.h"
 #include "worker.h"
 
 /* After a thread could not be made, the next attempt waits this long. */
@@ -95,8 +96,10 @@ static bool pool_has_workers_locked(const struct wqi_pool *pool)
 /* No lock held: to get memory may take long, where it is scarce. */
 static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker = wqi_zalloc(sizeof(*worker));
+	struct wqi_worker *worker;
 
+	wqi_pause_point("record is made");
+	worker = wqi_zalloc(sizeof(*worker));
 	if (!worker)
 		return NULL;
 	worker->pool = pool;
@@ -113,10 +116,10 @@ static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
 /* Of a rescuer worker->pool may change as soon as its thread runs. */
 static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker)
 {
-	int cpu = pool->cpu, err;
-	char name[16];
 	pthread_attr_t attr;
-	wqi_cpu_mask one;
+	wqi_cpu_mask mask;
+	char name[16];
+	int err;
 
 	wqi_pause_point("worker is made");
 	if (wqi_fault_now(WQI_FAULT_THREAD))
@@ -126,13 +129,10 @@ static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker
 		return err;
 	if (wqi_config.stack_bytes)
 		pthread_attr_setstacksize(&attr, wqi_config.stack_bytes);
-	if (cpu >= 0 && wqi_cpu_is_usable((unsigned)cpu)) {
-		memset(&one, 0, sizeof(one));
-		CPU_SET_S(cpu, sizeof(one), one.set);
-		pthread_attr_setaffinity_np(&attr, sizeof(one), one.set);
-	} else if (cpu < 0 && wqi_cpus.nr_unbound != wqi_cpus.nr_usable) {
-		pthread_attr_setaffinity_np(&attr, sizeof(one), wqi_cpus.unbound.set);
-	}
+	/* Where they change meanwhile the thread finds that out. */
+	worker->epoch = wqi_load_seq_cst(&wqi_cpus.epoch);
+	if (wqi_pool_mask(pool, &mask) && !wqi_cpus_are_all(&mask))
+		pthread_attr_setaffinity_np(&attr, sizeof(mask), mask.set);
 	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
 	if (err == EINVAL || (err == EAGAIN && wqi_config.stack_bytes)) {
 		/* The CPU has been taken from us, or the stack is too small for the
@@ -389,13 +389,27 @@ static void manager_make_sentinels(void)
 	manager_end_busy();
 }
 
+/* It allocates, reads files and waits for grace periods.  Returns when to try again. */
+static uint64_t manager_follow_cpus(void)
+{
+	uint64_t next;
+
+	if (!wqi_refresh_is_asked())
+		return UINT64_MAX;
+	manager_begin_busy();
+	next = wqi_refresh_serve();
+	manager_end_busy();
+	return next;
+}
+
 static void *manager_main(void *arg)
 {
-	uint64_t next, now;
+	uint64_t next, now, other;
 	uint32_t event;
 
 	(void)arg;
 	wqi_service_begin("wq/manager");
+	wqi_service_last(WQI_LASTING_MANAGER);
 	for (;;) {
 		event = wqi_load_seq_cst(&manager_requests.event);
 		manager_make_sentinels();
@@ -403,6 +417,10 @@ static void *manager_main(void *arg)
 		if (wqi_load_acquire(&manager_stopping))
 			return NULL;
 		next = manager_serve_times();
+		other = wqi_tables_serve();
+		next = other < next ? other : next;
+		other = manager_follow_cpus();
+		next = other < next ? other : next;
 		now = wqi_now_ns();
 		if (next > now)
 			wqi_futex_wait(&manager_requests.event, event,

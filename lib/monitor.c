@@ -9,12 +9,16 @@
 #include "charge.h"
 #include "config.h"
 #include "pwq.h"
+#include "refresh.h"
 #include "rescuer.h"
 #include "runtime.h"
 #include "service.h"
 #include "task.h"
 
 #define MONITOR_INTERVAL_NS 1000000u
+
+/* Between two looks whether there are other CPUs, while it has others to do. */
+#define MONITOR_REFRESH_NS 1000000000u
 
 /* So many looks at which nothing waits and nothing starts: no more, until it does. */
 #define MONITOR_QUIET_LOOKS 4
@@ -124,7 +128,7 @@ static void monitor_help_locked(struct wqi_pool *pool, uint64_t started)
 		if (pool->nr_idle || !wqi_load_relaxed(&pool->not_before_ns) ||
 		    wqi_pool_can_make(pool))
 			wqi_pool_hand_over_locked(pool);
-	} else if (pool->nr_running < pool->level &&
+	} else if (wqi_pool_has_room_locked(pool) &&
 		   started < MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS) {
 		pool->item_ns = MONITOR_INTERVAL_NS / (started + 1);
 		if (wqi_pool_can_grow(pool))
@@ -285,11 +289,12 @@ static uint64_t monitor_serve_times(void)
 
 static void *monitor_main(void *arg)
 {
-	uint64_t next, now;
+	uint64_t next, now, refreshed = wqi_now_ns();
 	uint32_t event;
 
 	(void)arg;
 	wqi_service_begin("wq/monitor");
+	wqi_service_last(WQI_LASTING_MONITOR);
 	for (;;) {
 		event = wqi_load_seq_cst(&monitor_requests.event);
 		monitor_serve_requests();
@@ -297,6 +302,10 @@ static void *monitor_main(void *arg)
 			return NULL;
 		next = monitor_serve_times();
 		now = wqi_now_ns();
+		if (next != UINT64_MAX && now - refreshed > MONITOR_REFRESH_NS) {
+			wqi_refresh_check();
+			refreshed = now;
+		}
 		if (next > now)
 			wqi_futex_wait(&monitor_requests.event, event,
 				       next == UINT64_MAX ? WQI_NO_TIMEOUT : next - now);

@@ -9,9 +9,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "lock.h"
 #include "mem.h"
 #include "rcu.h"
@@ -20,9 +20,6 @@
 #include "trigger.h"
 
 #define POLLER_EVENTS 64
-
-/* Our descriptors get numbers from here on, or from half of the limit on. */
-#define POLLER_FIRST_FD 700
 
 /*
  * How our descriptors are told from others: by the signal that they would send, were
@@ -98,20 +95,10 @@ static void *poller_main(void *arg)
 
 static int poller_raise(int fd)
 {
-	struct rlimit limit;
-	int first = POLLER_FIRST_FD, high, saved = errno;
-
 	if (fd < 0)
 		return fd;
 	fcntl(fd, F_SETSIG, POLLER_MARK);
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < POLLER_FIRST_FD)
-		first = (int)(limit.rlim_cur / 2);
-	high = fcntl(fd, F_DUPFD_CLOEXEC, first);
-	errno = saved;
-	if (high < 0)
-		return fd;
-	close(fd);
-	return high;
+	return wqi_fd_raise(fd);
 }
 
 static int poller_open(struct poller *poller)

@@ -8,14 +8,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cpu.h"
 #include "flush.h"
 #include "manager.h"
 #include "mem.h"
 #include "pwq.h"
 #include "runtime.h"
 #include "rescuer.h"
-#include "ids.h"
+#include "table.h"
 #include "worker.h"
 
 /* Producers that bring items in batches of this size or more are left alone for longer. */
@@ -54,11 +53,10 @@ static void pool_list_locked(struct wqi_pool *pool)
 	wqi_store_release(&pool_unbound, pool);
 }
 
-static bool pool_make_runners(struct wqi_pool *pool)
+/* Places for those of its own CPUs, as many that it may borrow, and some that return. */
+static unsigned pool_nr_runners(unsigned level)
 {
-	pool->nr_runners = pool->level + WQI_FEW_RUNNERS;
-	pool->runners = wqi_zalloc(pool->nr_runners * sizeof(struct wqi_worker *));
-	return pool->runners;
+	return 2 * level + WQI_FEW_RUNNERS;
 }
 
 static void pool_free_runners(struct wqi_pool *pool)
@@ -67,27 +65,75 @@ static void pool_free_runners(struct wqi_pool *pool)
 		wqi_free(pool->runners, pool->nr_runners * sizeof(struct wqi_worker *));
 }
 
-/* One pod, all usable CPUs: nice is the only attribute that tells pools apart. */
-struct wqi_pool *wqi_pool_unbound(int nice)
+static struct wqi_pool *pool_new_unbound(unsigned nr_runners)
 {
-	struct wqi_pool *pool;
+	struct wqi_pool *pool = wqi_zalloc(sizeof(*pool));
 
-	for (pool = pool_unbound; pool; pool = pool->unbound_next)
-		if (pool->nice == nice && !pool->dedicated)
-			return pool;
-	pool = wqi_zalloc(sizeof(*pool));
 	if (!pool)
 		return NULL;
-	pool->id = pool_unbound_nr++;
-	pool->level = wqi_cpus.level;
-	if (!pool_make_runners(pool)) {
+	pool->nr_runners = nr_runners;
+	pool->runners = wqi_zalloc(nr_runners * sizeof(struct wqi_worker *));
+	if (!pool->runners) {
 		wqi_free(pool, sizeof(*pool));
 		return NULL;
 	}
+	pool->id = pool_unbound_nr++;
+	pool->level = 1;
 	pool->cpu = -1;
-	pool->nice = nice;
 	pool_list_locked(pool);
 	return pool;
+}
+
+/*
+ * As those of dedicated queues: used again, and not freed, for sentinels, monitor and
+ * flushers may look at one once more.
+ */
+struct wqi_pool *wqi_pool_unbound(struct wqi_pods *pods, unsigned pod, unsigned level)
+{
+	unsigned nr_runners = pool_nr_runners(pods->pod[pod].nr_cpus);
+	struct wqi_pool *pool;
+
+	for (pool = pool_unbound; pool; pool = pool->unbound_next)
+		if (!pool->dedicated && !pool->pods && pool->nr_runners >= nr_runners)
+			break;
+	if (!pool)
+		pool = pool_new_unbound(nr_runners);
+	if (!pool)
+		return NULL;
+	wqi_pool_lock(pool);
+	pool->pods = pods;
+	pool->pod = pod;
+	pool->nice = pods->nice;
+	wqi_store_relaxed(&pool->level, level);
+	pool->item_ns = 0;
+	pool->closing = false;
+	wqi_pool_unlock(pool);
+	return pool;
+}
+
+void wqi_pool_end_unbound(struct wqi_pool *pool)
+{
+	wqi_pool_lock(pool);
+	wqi_pool_close_locked(pool);
+	wqi_pool_unlock(pool);
+	wqi_manager_request(pool);
+}
+
+bool wqi_pool_has_ended(struct wqi_pool *pool)
+{
+	bool ended;
+
+	wqi_pool_lock(pool);
+	ended = pool->closing && !pool->nr_workers && !pool->nr_creating && !pool->dead;
+	wqi_pool_unlock(pool);
+	return ended;
+}
+
+void wqi_pool_spare_unbound(struct wqi_pool *pool)
+{
+	wqi_pool_lock(pool);
+	pool->pods = NULL;
+	wqi_pool_unlock(pool);
 }
 
 /*
@@ -154,16 +200,22 @@ void wqi_pool_close_locked(struct wqi_pool *pool)
 		wqi_pool_wake(worker);
 }
 
+/* Its first worker may just be being made: so not only those that have some. */
+static bool pool_is_in_use(const struct wqi_pool *pool)
+{
+	return wqi_load_acquire(&pool->ready);
+}
+
 void wqi_pools_each(void (*fn)(struct wqi_pool *pool))
 {
 	struct wqi_pool *pool;
 	unsigned i;
 
 	for (pool = pool_unbound; pool; pool = pool->unbound_next)
-		if (wqi_load_acquire(&pool->workers))
+		if (pool_is_in_use(pool))
 			fn(pool);
 	for (i = 0; pool_percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++)
-		if (wqi_load_acquire(&pool_percpu[i].workers))
+		if (pool_is_in_use(&pool_percpu[i]))
 			fn(&pool_percpu[i]);
 }
 
@@ -213,12 +265,15 @@ static void pool_reset(struct wqi_pool *pool)
 		.sole = pool->sole,
 		.rescues = pool->rescues,
 		.unbound_next = pool->unbound_next,
+		.pods = pool->pods,
+		.pod = pool->pod,
+		.closing = pool->pods && pool->pods->ended,
 		.runners = pool->runners == pool->few ? NULL : pool->runners,
 		.nr_runners = pool->nr_runners,
 		.workers = workers,
+		.next_worker_id = pool->next_worker_id,
 	};
 
-	was.next_worker_id = pool->next_worker_id;
 	*pool = was;
 	if (pool->runners)
 		memset(pool->runners, 0, pool->nr_runners * sizeof(struct wqi_worker *));
@@ -267,7 +322,7 @@ static void pool_ready_locked(struct wqi_pool *pool)
 		pool->runners = pool->few;
 		pool->nr_runners = WQI_FEW_RUNNERS;
 	}
-	pool->ready = true;
+	wqi_store_release(&pool->ready, true);
 }
 
 __thread volatile unsigned wqi_pool_locks_held;
@@ -314,11 +369,10 @@ static void pool_note_batch_locked(struct wqi_pool *pool, unsigned nr)
  */
 unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 {
-	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist;
-	struct cds_list_head *link, *older;
+	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist, *link, *older;
 	struct wqi_pwq *pwq = NULL;
 	uint32_t id = 0;
-	unsigned nr = 0;
+	unsigned nr = 0, nr_ready = 0;
 
 	wqi_assert_held(&pool->lock);
 
@@ -331,7 +385,10 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
-			wqi_pool_unclaim_locked(pool, work, 0);
+			if (state & WQI_INIT)
+				wqi_pool_unclaim_locked(pool, work, 0);
+			else
+				nr_ready += wqi_pwq_told_locked(wqi_message_pwq(work));
 			continue;
 		}
 		if (wqi_state_id(state) != id) {
@@ -348,7 +405,7 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 	newer->prev = tail;
 	tail->next = newer;
 	pool_note_batch_locked(pool, nr);
-	return nr;
+	return nr + nr_ready;
 }
 
 struct wqi_worker *wqi_pool_find_running_locked(struct wqi_pool *pool, const struct wq_work *work)
@@ -367,18 +424,20 @@ uint64_t wqi_pool_unclaim_locked(struct wqi_pool *pool, struct wq_work *work, ui
 {
 	struct wqi_worker *worker = wqi_pool_find_running_locked(pool, work);
 	uint64_t old = wqi_load_relaxed(&work->wq_state), new;
+	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(old));
+	struct wqi_pwq *running = worker ? worker->current_pwq : wqi_table_runs_before(pwq, work);
 
 	do {
 		new = old & ~WQI_PENDING_ALL;
 		if (held && !(old & (WQI_CANCEL | WQI_ARMED | WQI_MOVING)))
 			new = (new & ~WQI_SHARD_MASK) | held;
-		if (worker)
-			new = (new & ~WQI_ID_MASK) |
-			      (uint64_t)wqi_load_relaxed(&worker->current_pwq->id) << WQI_ID_SHIFT;
+		if (running)
+			new = (new & ~WQI_ID_MASK) | (uint64_t)wqi_load_relaxed(&running->id)
+							     << WQI_ID_SHIFT;
 	} while (!wqi_cas(&work->wq_state, &old, new));
 	/* The item may be queued again from here on: only its address is used. */
 	if (old & WQI_LINKED)
-		wqi_flush_cancelled_locked(pool, work, worker);
+		wqi_flush_cancelled_locked(pool, work, worker, running);
 	return old;
 }
 

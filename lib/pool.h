@@ -17,6 +17,7 @@
 #include "futex.h"
 #include "inbox.h"
 #include "lock.h"
+#include "pods.h"
 #include "request.h"
 #include "spin.h"
 
@@ -68,6 +69,7 @@ struct wqi_waiter {
 	struct cds_list_head node; /* L: pool->waiters, or worker->waiters */
 	struct wq_work *work;	   /* I */
 	bool spin;		   /* I: the item may end soon, on another CPU */
+	bool elsewhere;		   /* L: it was cancelled, but runs in another pool */
 	uint32_t done;		   /* A, release/acquire: futex word */
 };
 
@@ -78,7 +80,7 @@ struct wqi_pool {
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;
-	bool ready;		    /* L: the lists are initialised */
+	bool ready;		    /* L+: the lists are initialised */
 	bool spinning;		    /* L: a worker waits awake for the inbox */
 	bool retiring;		    /* L: an idle worker was told to end and has not */
 	bool retire_timed;	    /* L: the manager will look when the oldest idle one is due */
@@ -117,7 +119,9 @@ struct wqi_pool {
 	bool asked;		 /* A, seq_cst: a sentinel wants the manager to look */
 	uint64_t not_before_ns;	 /* A, relaxed: making a thread failed: when to try again, or 0 */
 	unsigned id;		 /* I: number of an unbound pool */
-	unsigned level;		 /* I: workers that may run at once */
+	unsigned level;		 /* L+: workers that may run at once, with none borrowed */
+	struct wqi_pods *pods;	 /* G; I while it has workers: whose it is, or NULL */
+	unsigned pod;		 /* as pods: which of them */
 	int cpu;		 /* I: the CPU, or -1 for an unbound pool */
 	int nice;		 /* I: 0, or -20 for high priority */
 	unsigned next_worker_id; /* L */
@@ -165,8 +169,25 @@ enum wqi_percpu { WQI_PERCPU_NORMAL, WQI_PERCPU_HIGH, WQI_PERCPU_BH, WQI_NR_PERC
 
 struct wqi_pool *wqi_pool_percpu(unsigned cpu, enum wqi_percpu kind);
 
-/* The unbound pool of these attributes, made if need be; NULL: no memory.  Under G. */
-struct wqi_pool *wqi_pool_unbound(int nice);
+/* A pool for one of @pods; NULL: no memory.  Under G. */
+struct wqi_pool *wqi_pool_unbound(struct wqi_pods *pods, unsigned pod, unsigned level);
+
+/*
+ * Nobody will queue on it any more: its workers end by themselves.  When they have, it may
+ * be given to other pods.  Under G.
+ */
+void wqi_pool_end_unbound(struct wqi_pool *pool);
+bool wqi_pool_has_ended(struct wqi_pool *pool);
+void wqi_pool_spare_unbound(struct wqi_pool *pool);
+
+/* Another level.  Under G. */
+void wqi_pool_set_level(struct wqi_pool *pool, unsigned level);
+
+/* The CPUs on which its workers are to run.  False: they can't be pinned. */
+bool wqi_pool_mask(const struct wqi_pool *pool, wqi_cpu_mask *mask);
+
+/* These have changed: move the workers there. */
+void wqi_pool_pin_locked(struct wqi_pool *pool);
 
 /*
  * A pool with a thread of its own, for the queue @name, whose string outlives it; or
@@ -181,7 +202,7 @@ void wqi_pool_spare_dedicated(struct wqi_pool *pool);
 /* Make room for the per-CPU pools, once.  0 or -ENOMEM.  Under G. */
 int wqi_pools_init(void);
 
-/* Call @fn with every pool that ever had a worker.  Under G, or where none can be made. */
+/* Call @fn with every pool that was ever locked.  Under G, or where nothing is queued. */
 void wqi_pools_each(void (*fn)(struct wqi_pool *pool));
 
 /* Start the rescuers that a child of fork() has not.  Under G. */
@@ -208,7 +229,7 @@ static inline void wqi_pool_unlock(struct wqi_pool *pool)
 	wqi_pool_locks_held--;
 }
 
-/* Move the inbox to the worklist.  Returns how many items came. */
+/* Move the inbox to the worklist.  Returns how many items came, or became ready by a message. */
 unsigned wqi_pool_splice_locked(struct wqi_pool *pool);
 
 /* Wake the pool after a push: ORD-SLEEP (a), second half.  Lock-free, AS-safe. */
@@ -265,6 +286,25 @@ void wqi_pool_withdraw_locked(struct wqi_pool *pool);
 /* Can a thread be made, as far as is known?  Or is there hope for an idle worker at least? */
 bool wqi_pool_can_make(const struct wqi_pool *pool);
 bool wqi_pool_can_grow(const struct wqi_pool *pool);
+
+/*
+ * May one more worker run?  Pods that are not strict lend each other what they do not use;
+ * who has borrowed leaves when the others want it back, at the end of its item.
+ */
+static inline bool wqi_pool_has_room_locked(const struct wqi_pool *pool)
+{
+	if (pool->nr_running < pool->level)
+		return true;
+	return pool->pods && pool->pods->lends && wqi_pods_have_room(pool->pods);
+}
+
+/* Does one too many run? */
+static inline bool wqi_pool_is_over_locked(const struct wqi_pool *pool)
+{
+	if (wqi_likely(pool->nr_running <= pool->level))
+		return false;
+	return !pool->pods || !pool->pods->lends || wqi_pods_are_over(pool->pods);
+}
 
 /* Unknown (0) counts as expensive. */
 static inline bool wqi_pool_is_dear_locked(const struct wqi_pool *pool, unsigned ns)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "queue.h"
+#include "table.h"
 
 /*
  * Several threads may prepare the same pwq: all store the same values, and `pool`
@@ -64,9 +65,43 @@ void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state)
 	pwq->nr_accepted++;
 }
 
-bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
+/* --- places --- */
+
+static bool pwq_has_room_locked(const struct wqi_pwq *pwq)
 {
-	return pwq->nr_active < wqi_load_seq_cst(&wqi_pwq_wq(pwq)->limit); /* ORD-LIMIT (a) */
+	if (pwq->held)
+		return false;
+	return pwq->shared ? !wqi_share_is_full(pwq->share)
+			   : pwq->nr_active < wqi_load_seq_cst(&wqi_pwq_share(pwq)->max);
+}
+
+/* A place for the first that waits. */
+static bool pwq_take_locked(struct wqi_pwq *pwq)
+{
+	if (wqi_likely(!pwq->shared))
+		return pwq_has_room_locked(pwq);
+	return wqi_share_take_locked(pwq);
+}
+
+/* What waits already comes before. */
+WQI_SLOW bool wqi_pwq_start_slow_locked(struct wqi_pwq *pwq)
+{
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
+
+	if (pwq->held || !cds_list_empty(&pwq->inactive) || !pwq_take_locked(pwq))
+		return false;
+	pwq->nr_active++;
+	return true;
+}
+
+static void pwq_activate_first_locked(struct wqi_pwq *pwq)
+{
+	struct cds_list_head *link = pwq->inactive.next;
+
+	cds_list_del(link);
+	cds_list_add_tail(link, &wqi_pwq_pool(pwq)->ready_list);
+	wqi_state_change(wqi_link_work(link), 0, WQI_COUNTED);
+	pwq->nr_active++;
 }
 
 /*
@@ -75,17 +110,102 @@ bool wqi_pwq_has_room_locked(const struct wqi_pwq *pwq)
  */
 void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
 {
-	struct cds_list_head *link;
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
+
+	while (!cds_list_empty(&pwq->inactive) && pwq_take_locked(pwq))
+		pwq_activate_first_locked(pwq);
+}
+
+/* After the turn, the next item stands in line anew: pwqs take turns item by item. */
+unsigned wqi_pwq_told_locked(struct wqi_pwq *pwq)
+{
+	bool has = wqi_load_relaxed(&pwq->turn) == WQI_TURN_HAS;
+	unsigned before = pwq->nr_active, nr;
 
 	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
-	while (!cds_list_empty(&pwq->inactive) && wqi_pwq_has_room_locked(pwq)) {
-		link = pwq->inactive.next;
-		cds_list_del(link);
-		cds_list_add_tail(link, &wqi_pwq_pool(pwq)->ready_list);
-		wqi_state_change(wqi_link_work(link), 0, WQI_COUNTED);
-		pwq->nr_active++;
+	wqi_store_relaxed(&pwq->turn, WQI_TURN_NONE);
+	if (has && !cds_list_empty(&pwq->inactive))
+		pwq_activate_first_locked(pwq);
+	else if (has)
+		wqi_share_give_locked(pwq);
+	wqi_pwq_activate_locked(pwq);
+	nr = pwq->nr_active - before;
+	if (pwq->flush_mask & WQI_PWQ_RETIRED && wqi_pwq_is_idle_locked(pwq))
+		wqi_tables_ask();
+	return nr;
+}
+
+/* Beside the one that is just being finished, and those that hold a place. */
+static bool pwq_has_waiting_locked(struct wqi_pwq *pwq)
+{
+	uint64_t in_flight = 0;
+	unsigned color;
+
+	if (!cds_list_empty(&pwq->inactive))
+		return true;
+	if (!wqi_pool_has_work_locked(wqi_pwq_pool(pwq)))
+		return false;
+	for (color = 0; color < WQI_NR_COLORS; color++)
+		in_flight += pwq->nr_in_flight[color];
+	return in_flight - 1 > pwq->nr_active;
+}
+
+/*
+ * Whoever gets the place may be through with its item before this pool's worker has looked
+ * at the next one: so that comes behind it, and not behind all that others have.
+ */
+static void pwq_pass_place_locked(struct wqi_pwq *pwq, bool waiting)
+{
+	if (waiting && wqi_load_relaxed(&pwq->turn) == WQI_TURN_SPENT)
+		wqi_pool_splice_locked(wqi_pwq_pool(pwq)); /* its message */
+	if (waiting)
+		wqi_share_queue_up_locked(pwq);
+	if (!wqi_share_give_locked(pwq))
+		return;
+	/* It was the first in line itself. */
+	if (!cds_list_empty(&pwq->inactive))
+		pwq_activate_first_locked(pwq);
+	else
+		wqi_share_give_locked(pwq);
+}
+
+static WQI_SLOW void pwq_finish_shared_locked(struct wqi_pwq *pwq, bool active)
+{
+	bool waiting = pwq_has_waiting_locked(pwq);
+
+	if (active)
+		pwq_pass_place_locked(pwq, waiting);
+	if (!waiting)
+		wqi_share_withdraw_locked(pwq);
+	else
+		wqi_pwq_activate_locked(pwq);
+}
+
+void wqi_pwq_join_locked(struct wqi_pwq *pwq)
+{
+	wqi_share_join_locked(pwq);
+	if (pwq->ready)
+		wqi_pwq_activate_locked(pwq);
+}
+
+void wqi_pwq_part_locked(struct wqi_pwq *pwq)
+{
+	wqi_share_part_locked(pwq);
+	if (pwq->ready)
+		wqi_pwq_activate_locked(pwq);
+}
+
+/* --- ends --- */
+
+static WQI_SLOW void pwq_color_ended_locked(struct wqi_pwq *pwq, unsigned color)
+{
+	if (pwq->flush_mask & 1u << color) {
+		pwq->flush_mask &= ~(1u << color);
+		wqi_queue_color_done(wqi_pwq_wq(pwq), color);
 	}
+	if (pwq->flush_mask & WQI_PWQ_RETIRED && wqi_pwq_is_idle_locked(pwq))
+		wqi_tables_emptied(wqi_pwq_wq(pwq));
 }
 
 void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
@@ -94,17 +214,20 @@ void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
 	wqi_assert(pwq->nr_in_flight[color]);
 	wqi_assert(!active || pwq->nr_active);
 
-	if (active) {
-		pwq->nr_active--;
-		if (!cds_list_empty(&pwq->inactive))
-			wqi_pwq_activate_locked(pwq);
-	}
-	if (--pwq->nr_in_flight[color])
-		return;
-	if (wqi_unlikely(pwq->flush_mask & 1u << color)) {
-		pwq->flush_mask &= ~(1u << color);
-		wqi_queue_color_done(wqi_pwq_wq(pwq), color);
-	}
+	pwq->nr_active -= active;
+	if (wqi_unlikely(pwq->shared))
+		pwq_finish_shared_locked(pwq, active);
+	else if (active && !cds_list_empty(&pwq->inactive))
+		wqi_pwq_activate_locked(pwq);
+	if (!--pwq->nr_in_flight[color] && wqi_unlikely(pwq->flush_mask))
+		pwq_color_ended_locked(pwq, color);
+}
+
+void wqi_pwq_retire_locked(struct wqi_pwq *pwq)
+{
+	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
+
+	pwq->flush_mask |= WQI_PWQ_RETIRED;
 }
 
 bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq)
@@ -114,7 +237,7 @@ bool wqi_pwq_is_idle_locked(const struct wqi_pwq *pwq)
 	for (color = 0; color < WQI_NR_COLORS; color++)
 		if (pwq->nr_in_flight[color])
 			return false;
-	return true;
+	return wqi_load_relaxed(&pwq->turn) == WQI_TURN_NONE;
 }
 
 bool wqi_pwq_is_congested_locked(const struct wqi_pwq *pwq)
@@ -126,7 +249,7 @@ bool wqi_pwq_is_congested_locked(const struct wqi_pwq *pwq)
 
 	for (color = 0; color < WQI_NR_COLORS; color++)
 		in_flight += pwq->nr_in_flight[color];
-	return !wqi_pwq_has_room_locked(pwq) && in_flight > pwq->nr_active;
+	return !pwq_has_room_locked(pwq) && in_flight > pwq->nr_active;
 }
 
 void wqi_pwq_reset(struct wqi_pwq *pwq)

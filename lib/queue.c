@@ -18,12 +18,15 @@
 #define QUEUE_FLAGS_BUILT                                                                          \
 	(WQ_PERCPU | WQ_ORDERED | WQ_DEDICATED | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM |  \
 	 WQ_FREEZABLE | WQ_POWER_EFFICIENT | WQ_BH)
+/* Items of a node that may wait for each other, where it has few of the queue's CPUs. */
+#define QUEUE_DFL_MIN_ACTIVE 8u
+
 #define QUEUE_FLAGS_KNOWN (QUEUE_FLAGS_BUILT | WQ_OBSERVE)
 
 CDS_LIST_HEAD(wqi_queues);
 unsigned wqi_queues_plugged;
 
-static enum wqi_percpu queue_percpu_kind(const struct wq *wq)
+enum wqi_percpu wqi_queue_percpu_kind(const struct wq *wq)
 {
 	if (wq->flags & WQ_BH)
 		return WQI_PERCPU_BH;
@@ -32,14 +35,11 @@ static enum wqi_percpu queue_percpu_kind(const struct wq *wq)
 
 struct wqi_pwq *wqi_queue_pwq_rcu(struct wq *wq, unsigned cpu)
 {
-	struct wqi_table *table = wqi_load_acquire(&wq->table);
-	struct wqi_pwq *pwq = table->slot[cpu < table->nr ? cpu : 0];
+	struct wqi_table *table = wqi_load_acquire(&wq->table); /* ORD-TABLE (a) */
+	struct wqi_pwq *pwq = table->slot[cpu < table->nr_slots ? cpu : 0];
 
-	if (wqi_unlikely(!wqi_load_acquire(&pwq->pool))) {
-		cpu = (unsigned)(pwq - wq->pwqs);
-		wqi_pwq_prepare(pwq, wq, wq->first_id + cpu,
-				wqi_pool_percpu(cpu, queue_percpu_kind(wq)));
-	}
+	if (wqi_unlikely(!wqi_load_acquire(&pwq->pool)))
+		wqi_table_prepare(table, pwq);
 	return pwq;
 }
 
@@ -59,31 +59,21 @@ static int queue_check(const char *name, unsigned flags, int max_active)
 	return 0;
 }
 
-static size_t queue_table_bytes(void)
-{
-	return sizeof(struct wqi_table) + wqi_cpus.nr * sizeof(struct wqi_pwq *);
-}
-
 static void queue_free(struct wq *wq)
 {
 	if (!wq)
 		return;
 	if (wq->name)
 		wqi_free(wq->name, strlen(wq->name) + 1);
+	wqi_shares_free(&wq->shares);
 	wqi_free(wq->armed, wqi_timers_armed_bytes());
-	wqi_free(wq->table, queue_table_bytes());
-	wqi_free(wq->pwqs, wq->nr_pwqs * sizeof(*wq->pwqs));
+	wqi_attrs_free(&wq->attrs);
 	wqi_free(wq, sizeof(*wq));
 }
 
-/* The memory, without a number or a pool. */
-static struct wq *queue_new(const char *name, unsigned flags, int max_active)
+/* What some flags imply. */
+static unsigned queue_whole_flags(unsigned flags)
 {
-	unsigned nr = wqi_cpus.nr, i;
-	struct wq *wq = wqi_zalloc(sizeof(*wq));
-
-	if (!wq)
-		return NULL;
 	if (flags & WQ_DEDICATED)
 		flags |= WQ_ORDERED;
 	if (flags & WQ_BH)
@@ -92,25 +82,30 @@ static struct wq *queue_new(const char *name, unsigned flags, int max_active)
 		flags |= WQ_PERCPU;
 	else if (flags & WQ_POWER_EFFICIENT)
 		flags &= ~(unsigned)WQ_PERCPU;
+	return flags;
+}
+
+/* The memory, without a table. */
+static struct wq *queue_new(const char *name, unsigned flags, int max_active)
+{
+	struct wq *wq = wqi_zalloc(sizeof(*wq));
+
+	if (!wq)
+		return NULL;
 	wq->flags = flags;
-	wq->nr_pwqs = flags & WQ_PERCPU ? nr : 1;
 	wq->max_active = max_active ? (unsigned)max_active : WQ_DFL_ACTIVE;
 	if (flags & WQ_ORDERED)
 		wq->max_active = 1;
-	wq->limit = wqi_freeze_limit(wq);
+	wq->min_active = QUEUE_DFL_MIN_ACTIVE;
+	wqi_shares_init(&wq->shares);
 	wq->name = wqi_zalloc(strlen(name) + 1);
 	if (wq->name)
 		strcpy(wq->name, name);
-	wq->table = wqi_zalloc(queue_table_bytes());
-	wq->pwqs = wqi_zalloc(wq->nr_pwqs * sizeof(*wq->pwqs));
 	wq->armed = wqi_zalloc(wqi_timers_armed_bytes());
-	if (!wq->name || !wq->table || !wq->pwqs || !wq->armed) {
+	if (!wq->name || !wq->armed) {
 		queue_free(wq);
 		return NULL;
 	}
-	wq->table->nr = nr;
-	for (i = 0; i < nr; i++)
-		wq->table->slot[i] = &wq->pwqs[flags & WQ_PERCPU ? i : 0];
 	return wq;
 }
 
@@ -129,36 +124,68 @@ static void queue_unlist_locked(struct wq *wq)
 	wq->all.next->prev = wq->all.prev;
 }
 
-/* Numbers for the pwqs, and for an unbound queue its pool.  Under G. */
+static bool queue_has_pods(const struct wq *wq)
+{
+	return !(wq->flags & (WQ_PERCPU | WQ_DEDICATED));
+}
+
+/* The table, for an unbound queue with its pods. */
+static int queue_make_table_locked(struct wq *wq)
+{
+	struct wqi_pods *pods = NULL;
+	struct wqi_table *table;
+	int err;
+
+	if (queue_has_pods(wq)) {
+		err = wqi_attrs_pods_locked(&wq->attrs, &pods);
+		if (err)
+			return err;
+	}
+	table = wqi_table_new(wq, pods);
+	if (!table && pods)
+		wqi_pods_put_locked(pods);
+	wq->table = table;
+	if (!table)
+		return -ENOMEM;
+	wqi_shares_resize(wq, pods);
+	return 0;
+}
+
+static int queue_make_threads_locked(struct wq *wq)
+{
+	int nice = wq->flags & WQ_HIGHPRI ? -20 : 0;
+
+	if (wq->flags & WQ_DEDICATED)
+		return wqi_pool_dedicated(&wq->own, nice, wq->name, NULL);
+	if (wq->flags & WQ_MEM_RECLAIM)
+		return wqi_pool_dedicated(&wq->rescuer, nice, wq->name, wq);
+	return 0;
+}
+
+/* Nobody has seen it yet, but an item may bear one of its numbers from before. */
+static void queue_unmake_table_locked(struct wq *wq)
+{
+	wqi_table_hide(wq->table);
+	wqi_rcu_synchronize();
+	wqi_table_free(wq->table);
+}
+
 static int queue_connect_locked(struct wq *wq)
 {
-	struct wqi_pool *pool = NULL;
-	int nice = wq->flags & WQ_HIGHPRI ? -20 : 0, err;
-	unsigned i;
+	int err;
 
 	wqi_assert_held(&wqi_runtime.lock);
 
-	wq->first_id = wqi_ids_alloc(wq->nr_pwqs);
-	if (!wq->first_id)
-		return -ENOMEM;
-	if (wq->flags & WQ_DEDICATED)
-		err = wqi_pool_dedicated(&wq->own, nice, wq->name, NULL);
-	else if (!(wq->flags & WQ_PERCPU))
-		err = (pool = wqi_pool_unbound(nice)) ? 0 : -ENOMEM;
-	else
-		err = 0;
-	if (!err && wq->flags & WQ_MEM_RECLAIM && !wq->own)
-		err = wqi_pool_dedicated(&wq->rescuer, nice, wq->name, wq);
+	err = queue_make_table_locked(wq);
+	if (err)
+		return err;
+	err = queue_make_threads_locked(wq);
 	if (err) {
-		wqi_ids_free(wq->first_id, wq->nr_pwqs);
+		queue_unmake_table_locked(wq);
 		return err;
 	}
-	for (i = 0; i < wq->nr_pwqs; i++)
-		wqi_ids_set(wq->first_id + i, &wq->pwqs[i]);
-	if (wq->own)
-		pool = wq->own;
-	if (pool)
-		wqi_pwq_prepare(wq->pwqs, wq, wq->first_id, pool);
+	if (!(wq->flags & WQ_PERCPU) && wq->table->nr == 1)
+		wqi_table_prepare(wq->table, wq->table->pwqs);
 	wq->counted = !wq->system;
 	wqi_runtime.nr_queues += wq->counted;
 	queue_list_locked(wq);
@@ -166,17 +193,21 @@ static int queue_connect_locked(struct wq *wq)
 }
 
 int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
-			  bool system)
+			  struct wqi_attrs *attrs, bool system)
 {
 	struct wq *wq;
 	int err = wqi_runtime_start_locked();
 
 	if (err)
 		return err;
+	flags = queue_whole_flags(flags);
 	wq = queue_new(name, flags, max_active);
 	if (!wq)
 		return -ENOMEM;
 	wq->system = system;
+	wq->attrs = attrs ? *attrs : wqi_attrs_default(flags);
+	if (attrs)
+		attrs->cpus = NULL;
 	err = queue_connect_locked(wq);
 	if (err) {
 		queue_free(wq);
@@ -186,21 +217,43 @@ int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int 
 	return 0;
 }
 
-struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
+/* Settings, which some flags depend on, are known once it has started. */
+static int queue_alloc(struct wq **to, const char *name, unsigned flags, int max_active,
+		       const struct wq_attrs *given)
 {
-	struct wq *wq = NULL;
 	int err = queue_check(name, flags, max_active);
+	struct wqi_attrs attrs = {0};
 
 	if (!err)
 		err = wqi_fork_enter(true);
-	if (!err) {
-		wqi_lock(&wqi_runtime.lock);
-		err = wqi_queue_make_locked(&wq, name, flags, max_active, false);
-		wqi_unlock(&wqi_runtime.lock);
-	}
+	if (err)
+		return err;
+	wqi_lock(&wqi_runtime.lock);
+	err = wqi_runtime_start_locked();
+	if (!err && given)
+		err = wqi_attrs_copy(&attrs, given, queue_whole_flags(flags));
+	if (!err)
+		err = wqi_queue_make_locked(to, name, flags, max_active, given ? &attrs : NULL,
+					    false);
+	wqi_unlock(&wqi_runtime.lock);
+	wqi_attrs_free(&attrs);
+	return err;
+}
+
+struct wq *wq_alloc_attrs(const char *name, unsigned flags, int max_active,
+			  const struct wq_attrs *attrs)
+{
+	struct wq *wq = NULL;
+	int err = queue_alloc(&wq, name, flags, max_active, attrs);
+
 	if (err)
 		errno = -err;
 	return wq;
+}
+
+struct wq *wq_alloc(const char *name, unsigned flags, int max_active)
+{
+	return wq_alloc_attrs(name, flags, max_active, NULL);
 }
 
 static void queue_spare_pools_locked(struct wq *wq)
@@ -211,13 +264,31 @@ static void queue_spare_pools_locked(struct wq *wq)
 		wqi_pool_spare_dedicated(wq->rescuer);
 }
 
+static void queue_hide_tables_locked(struct wq *wq)
+{
+	struct wqi_table *table;
+
+	for (table = wq->table; table; table = table->older)
+		wqi_table_hide(table);
+}
+
+static void queue_free_tables_locked(struct wq *wq)
+{
+	struct wqi_table *table, *older;
+
+	for (table = wq->table; table; table = older) {
+		older = table->older;
+		wqi_table_free(table);
+	}
+}
+
 void wqi_queue_unmake(struct wq *wq)
 {
-	unsigned i;
-
+	/* The manager has done with its older tables, or does not begin. */
+	wqi_lock(&wqi_runtime.lock);
 	wqi_store_relaxed(&wq->dying, true);
-	for (i = 0; i < wq->nr_pwqs; i++)
-		wqi_ids_set(wq->first_id + i, NULL);
+	queue_hide_tables_locked(wq);
+	wqi_unlock(&wqi_runtime.lock);
 	/* Items keep the numbers: whoever is looking one up finishes first. */
 	wqi_rcu_synchronize();
 	if (wq->own)
@@ -226,7 +297,7 @@ void wqi_queue_unmake(struct wq *wq)
 		wqi_manager_close(wq->rescuer);
 	wqi_lock(&wqi_runtime.lock);
 	queue_unlist_locked(wq);
-	wqi_ids_free(wq->first_id, wq->nr_pwqs);
+	queue_free_tables_locked(wq);
 	wqi_runtime.nr_queues -= wq->counted;
 	queue_spare_pools_locked(wq);
 	if (wq->refuse & WQI_QUEUE_PLUGGED)
@@ -237,7 +308,8 @@ void wqi_queue_unmake(struct wq *wq)
 
 void wqi_queue_update_limit_locked(struct wq *wq)
 {
-	unsigned i;
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
 
 	wqi_assert_held(&wq->mutex);
 
@@ -245,9 +317,10 @@ void wqi_queue_update_limit_locked(struct wq *wq)
 	 * ORD-LIMIT (b): the limit, then the pwqs that are there.  Partner (a): a pwq's
 	 * `pool` is stored, then an item of it looks at the limit.
 	 */
-	wqi_store_seq_cst(&wq->limit, wqi_freeze_limit(wq));
-	for (i = 0; i < wq->nr_pwqs; i++) {
-		struct wqi_pwq *pwq = &wq->pwqs[i];
+	wqi_shares_resize(wq, NULL);
+	wqi_shares_serve(&wq->shares);
+	wqi_for_each_pwq(wq, table, pwq)
+	{
 		struct wqi_pool *pool = wqi_load_seq_cst(&pwq->pool);
 
 		if (!pool)
@@ -267,6 +340,18 @@ int wq_set_max_active(struct wq *wq, int n)
 	wqi_fork_enter(false);
 	wqi_lock(&wq->mutex);
 	wqi_store_relaxed(&wq->max_active, n ? (unsigned)n : WQ_DFL_ACTIVE);
+	wqi_queue_update_limit_locked(wq);
+	wqi_unlock(&wq->mutex);
+	return 0;
+}
+
+int wq_set_min_active(struct wq *wq, int n)
+{
+	if (!wq || wq->flags & (WQ_PERCPU | WQ_ORDERED) || n < 1 || n > WQ_MAX_ACTIVE)
+		return -EINVAL;
+	wqi_fork_enter(false);
+	wqi_lock(&wq->mutex);
+	wq->min_active = (unsigned)n;
 	wqi_queue_update_limit_locked(wq);
 	wqi_unlock(&wq->mutex);
 	return 0;
@@ -295,12 +380,9 @@ bool wq_congested(struct wq *wq)
 /* Whoever was destroying it is not there, and nobody can name it any more. */
 static void queue_bury_locked(struct wq *wq)
 {
-	unsigned i;
-
 	queue_unlist_locked(wq);
-	for (i = 0; i < wq->nr_pwqs; i++)
-		wqi_ids_set(wq->first_id + i, NULL);
-	wqi_ids_free(wq->first_id, wq->nr_pwqs);
+	queue_hide_tables_locked(wq);
+	queue_free_tables_locked(wq);
 	queue_spare_pools_locked(wq);
 	if (!wq->dying && wq->refuse & WQI_QUEUE_PLUGGED)
 		wqi_sub(&wqi_queues_plugged, 1);
@@ -314,8 +396,9 @@ static void queue_bury_locked(struct wq *wq)
 void wqi_queues_reset(void)
 {
 	struct cds_list_head *link = &wqi_queues, *next;
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
 	struct wq *wq;
-	unsigned i;
 
 	wqi_runtime.nr_queues = 0;
 	wqi_queues_plugged = 0;
@@ -323,7 +406,6 @@ void wqi_queues_reset(void)
 		wq = wqi_queue_of_link(next);
 		next->prev = link;
 		wqi_lock_reset(&wq->mutex);
-		wqi_store_relaxed(&wq->limit, wqi_freeze_limit(wq));
 		wq->refuse &= wq->system ? 0 : WQI_QUEUE_PLUGGED;
 		wqi_queues_plugged += wq->refuse && !wq->dying;
 		/* Who was destroying it is not there; its items may be, in the child. */
@@ -336,8 +418,13 @@ void wqi_queues_reset(void)
 		wq->color_seq = wq->done_seq = 0;
 		wq->flush_event = 0;
 		memset(wq->nr_to_flush, 0, sizeof(wq->nr_to_flush));
-		for (i = 0; i < wq->nr_pwqs; i++)
-			wqi_pwq_reset(&wq->pwqs[i]);
+		memset(&wq->past, 0, sizeof(wq->past));
+		wqi_for_each_pwq(wq, table, pwq)
+		{
+			wqi_store_relaxed(&table->users, 0u);
+			wqi_pwq_reset(pwq);
+		}
+		wqi_shares_reset(wq);
 	}
 	wqi_queues.prev = link;
 	for (link = wqi_queues.next; link != &wqi_queues; link = next) {

@@ -5,28 +5,26 @@
 
 #include <wq/queue.h>
 
+#include <wq/stats.h>
+
+#include "attrs.h"
 #include "pwq.h"
+#include "share.h"
+#include "table.h"
 #include "timer.h"
 
 /* Why a queue refuses items: all but its own; all. */
 #define WQI_QUEUE_DRAINING 1u
 #define WQI_QUEUE_PLUGGED  2u
 
-struct wqi_table {
-	unsigned nr;		/* I */
-	struct wqi_pwq *slot[]; /* I: by CPU */
-};
-
 struct wq {
 	/* What producers and workers read. */
 	unsigned flags;		 /* I */
 	uint32_t refuse;	 /* A, seq_cst: WQI_QUEUE_*; ORD-DRAIN */
-	struct wqi_table *table; /* A, release: read inside a read-side section */
-	struct wqi_pwq *pwqs;	 /* I */
-	uint32_t first_id;	 /* I: the pwqs' numbers begin here */
-	unsigned nr_pwqs;	 /* I: one, or one a CPU */
+	struct wqi_table *table; /* A, release; written under W: read inside a read-side section */
 	unsigned limit;		 /* A, seq_cst; written under W: max_active, or 0 while frozen */
 	unsigned max_active;	 /* A, relaxed; written under W: as set */
+	unsigned min_active;	 /* W: of a NUMA node's share, unless max_active is less */
 	uint32_t work_color;	 /* A, seq_cst: what new pwqs start with; written under W */
 	bool system;		 /* I */
 	bool counted;		 /* G: one of wqi_runtime.nr_queues */
@@ -36,6 +34,11 @@ struct wq {
 
 	bool reported; /* A: an item of it waits for a queue without a rescuer */
 
+	struct wqi_shares shares; /* of max_active */
+
+	struct wqi_attrs attrs;	  /* G: of an unbound queue, as asked for */
+	struct wq_stats past;	  /* W: counted in tables that are gone */
+	uint64_t past_accepted;	  /* W: nr_accepted of those */
 	struct wqi_armed *armed;  /* I: the array, by timer shard */
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
 	struct wqi_pool *rescuer; /* I: its rescuer's home; rescuer.h */
@@ -62,10 +65,11 @@ static inline struct wq *wqi_queue_of_link(struct cds_list_head *link)
 }
 
 /*
- * wq_alloc(), arguments checked, for a system queue too.  0 or -errno.  Under G.
+ * wq_alloc_attrs(), arguments checked, for a system queue too; takes over what @attrs
+ * holds, unless it is NULL, and leaves it empty.  0 or -errno.  Under G.
  */
 int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
-			  bool system);
+			  struct wqi_attrs *attrs, bool system);
 
 /* Free a queue that nobody can reach but by its number; waits for those who do.  Not under G. */
 void wqi_queue_unmake(struct wq *wq);
@@ -100,6 +104,12 @@ void wqi_queues_reset(void);
  * destroy when it forked.  Under G, with no thread left that could use them.
  */
 void wqi_queues_bury_locked(void);
+
+/* Which of a CPU's pools serves a per-CPU queue. */
+enum wqi_percpu wqi_queue_percpu_kind(const struct wq *wq);
+
+/* Add to @wq's statistics what was counted in a table that goes.  Under W. */
+void wqi_stats_keep_locked(struct wq *wq, struct wqi_table *table);
 
 /*
  * The pwq for an item queued on @cpu, ready for producers.  Inside a read-side

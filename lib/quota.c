@@ -126,33 +126,45 @@ static unsigned quota_of_dir(const char *root, const char *dir, bool v2)
 }
 
 /* The smallest of the group's and those above it, as far up as they are mounted. */
-static unsigned quota_of_hierarchy(const char *root, bool v2)
+static unsigned quota_walk(const char *root, struct quota_group *group)
 {
-	static struct quota_group group; /* under G, as the caller is; too large for a stack */
 	unsigned cpus = 0, of_dir;
 	size_t above, mounted;
 	char *slash;
 
-	group.v2 = v2;
-	if (!quota_read_group(root, &group) || !quota_read_mount(root, &group))
+	if (!quota_read_group(root, group) || !quota_read_mount(root, group))
 		return 0;
 	/* In a container's view the mount's root may be the group itself. */
-	above = strcmp(group.above, "/") ? strlen(group.above) : 0;
-	if (strncmp(group.path, group.above, above) || !strcmp(group.path, "/"))
-		above = strlen(group.path);
-	mounted = strlen(group.mount);
-	if (mounted + strlen(group.path + above) >= sizeof(group.mount))
+	above = strcmp(group->above, "/") ? strlen(group->above) : 0;
+	if (strncmp(group->path, group->above, above) || !strcmp(group->path, "/"))
+		above = strlen(group->path);
+	mounted = strlen(group->mount);
+	if (mounted + strlen(group->path + above) >= sizeof(group->mount))
 		return 0;
-	strcpy(group.mount + mounted, group.path + above);
+	strcpy(group->mount + mounted, group->path + above);
 	for (;;) {
-		of_dir = quota_of_dir(root, group.mount, v2);
+		of_dir = quota_of_dir(root, group->mount, group->v2);
 		if (of_dir && (!cpus || of_dir < cpus))
 			cpus = of_dir;
-		slash = strrchr(group.mount + mounted, '/');
+		slash = strrchr(group->mount + mounted, '/');
 		if (!slash)
 			return cpus;
 		*slash = '\0';
 	}
+}
+
+/* The record is too large for a stack.  Without memory for it the quota is not known. */
+static unsigned quota_of_hierarchy(const char *root, bool v2)
+{
+	struct quota_group *group = calloc(1, sizeof(*group));
+	unsigned cpus = 0;
+
+	if (group) {
+		group->v2 = v2;
+		cpus = quota_walk(root, group);
+	}
+	free(group);
+	return cpus;
 }
 
 unsigned wqi_quota_cpus(const char *root)

@@ -3,20 +3,24 @@
 #include "rescuer.h"
 
 #include <sched.h>
-#include <string.h>
 
 #include "block.h"
 #include "charge.h"
 #include "cpu.h"
 #include "pwq.h"
 #include "queue.h"
+#include "rcu.h"
 
 uint32_t wqi_rescuers_out;
 
-/*
- * The queue can't go while an item of it is listed here, nor can its rescuer's home.
- * ORD-SLEEP (a): `called` is set, then the home's kick is read.
- */
+/* ORD-SLEEP (a): `called` is set, then the home's kick is read. */
+void wqi_rescuer_call(struct wqi_pool *home)
+{
+	wqi_xchg(&home->called, 1);
+	wqi_pool_kick(home);
+}
+
+/* The queue can't go while an item of it is listed here, nor can its rescuer's home. */
 static void mayday_for_locked(struct wq_work *work)
 {
 	struct wqi_pwq *pwq = wqi_ids_get(wqi_state_id(wqi_state(work)));
@@ -25,8 +29,7 @@ static void mayday_for_locked(struct wq_work *work)
 	if (!home || wqi_xchg(&pwq->mayday, 1))
 		return;
 	wqi_count(&pwq->nr_mayday, 1);
-	wqi_xchg(&home->called, 1);
-	wqi_pool_kick(home);
+	wqi_rescuer_call(home);
 }
 
 void wqi_mayday_locked(struct wqi_pool *pool)
@@ -41,20 +44,17 @@ void wqi_mayday_locked(struct wqi_pool *pool)
 		mayday_for_locked(wqi_link_work(link));
 }
 
-static void rescuer_go_to_cpu(const struct wqi_pool *pool)
+static void rescuer_go_to_cpus(const struct wqi_pool *pool)
 {
-	wqi_cpu_mask one;
+	wqi_cpu_mask mask;
 
-	if (pool->cpu < 0 || !wqi_cpu_is_usable((unsigned)pool->cpu))
-		return;
-	memset(&one, 0, sizeof(one));
-	CPU_SET_S((unsigned)pool->cpu, sizeof(one), one.set);
-	sched_setaffinity(0, sizeof(one), one.set);
+	if (wqi_pool_mask(pool, &mask))
+		sched_setaffinity(0, sizeof(mask), mask.set);
 }
 
 static void rescuer_enter(struct wqi_worker *self, struct wqi_pool *pool)
 {
-	rescuer_go_to_cpu(pool);
+	rescuer_go_to_cpus(pool);
 	wqi_add(&wqi_rescuers_out, 1);
 	wqi_pool_lock(pool);
 	self->rescuing = self->marked = true;
@@ -111,24 +111,71 @@ static void rescuer_serve(struct wqi_worker *self, struct wqi_pwq *pwq, struct w
 	rescuer_leave_locked(self);
 }
 
+/* ORD-USERS (a): found linked in a section, it is not freed while it has users. */
+static struct wqi_table *rescuer_hold(struct wqi_table **from)
+{
+	unsigned token = wqi_rcu_read_lock();
+	struct wqi_table *table = wqi_load_acquire(from);
+
+	if (table)
+		wqi_add(&table->users, 1);
+	wqi_rcu_read_unlock(token);
+	return table;
+}
+
+static void rescuer_let_go(struct wqi_table *table)
+{
+	struct wq *wq = table->wq;
+
+	wqi_pause_point("rescuer leaves");
+	wqi_sub(&table->users, 1);
+	/*
+	 * It may be an older one that is empty, or unlinked while others look whether it is
+	 * in use.  Who replaces it later reads `users` after that.
+	 */
+	if (wqi_load_seq_cst(&wq->table) != table)
+		wqi_tables_ask();
+}
+
+static void rescuer_serve_table(struct wqi_worker *self, struct wqi_table *table)
+{
+	struct wqi_pwq *pwq;
+	struct wqi_pool *pool;
+
+	self->rescues = table;
+	for (pwq = table->pwqs; pwq < table->pwqs + table->nr; pwq++) {
+		pool = wqi_load_acquire(&pwq->pool);
+		if (pool && wqi_load_seq_cst(&pwq->mayday) && wqi_xchg(&pwq->mayday, 0))
+			rescuer_serve(self, pwq, pool);
+	}
+	self->rescues = NULL;
+}
+
+static void rescuer_serve_all(struct wqi_worker *self, struct wq *wq)
+{
+	struct wqi_table *table = rescuer_hold(&wq->table), *older;
+
+	for (; table; table = older) {
+		rescuer_serve_table(self, table);
+		older = rescuer_hold(&table->older);
+		rescuer_let_go(table);
+	}
+}
+
 void wqi_rescuer_go_locked(struct wqi_worker *self)
 {
-	struct wqi_pool *home = self->pool, *pool;
+	struct wqi_pool *home = self->pool;
 	struct wq *wq = wqi_load_acquire(&home->rescues);
-	unsigned i;
 
 	/* At home it still counts as running: nobody is to be kicked, it looks when it is back. */
 	wqi_store_relaxed(&self->counted, false);
 	wqi_xchg(&home->called, 0);
 	wqi_pool_unlock(home);
-	for (i = 0; wq && i < wq->nr_pwqs; i++) {
-		pool = wqi_load_acquire(&wq->pwqs[i].pool);
-		if (pool && wqi_load_seq_cst(&wq->pwqs[i].mayday) &&
-		    wqi_xchg(&wq->pwqs[i].mayday, 0))
-			rescuer_serve(self, &wq->pwqs[i], pool);
+	if (wq) {
+		rescuer_serve_all(self, wq);
+		wqi_tables_go_on(wq);
 	}
-	if (wq && wq->flags & WQ_PERCPU)
-		sched_setaffinity(0, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+	rescuer_go_to_cpus(home);
 	wqi_pool_lock(home);
 	wqi_store_relaxed(&self->counted, true);
 }
@@ -145,6 +192,8 @@ void wqi_rescuer_torn_down(struct wqi_worker *self)
 	wqi_worker_finish_locked(self, self->current_pwq);
 	rescuer_give_back_locked(self);
 	rescuer_leave_locked(self);
+	rescuer_let_go(self->rescues);
+	self->rescues = NULL;
 	wqi_pool_lock(home);
 	wqi_store_relaxed(&self->counted, true);
 	wqi_pool_unlock(home);

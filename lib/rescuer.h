@@ -25,6 +25,9 @@ extern uint32_t wqi_rescuers_out;
 /* Call the rescuers of all queues that have items waiting here to be started. */
 void wqi_mayday_locked(struct wqi_pool *pool);
 
+/* Call the one that is at home there: the queue's items, or its tables, need it.  Lock-free. */
+void wqi_rescuer_call(struct wqi_pool *home);
+
 /*
  * The rescuer was called: serve the pools that did.  Home's lock held, dropped
  * meanwhile.

@@ -74,6 +74,7 @@ int wq_run_on_each_cpu(void (*fn)(void *ctx), void *ctx)
 {
 	unsigned cpu, nr = 0, i;
 	struct run_on *runs;
+	wqi_cpu_mask cpus;
 	struct wq *wq;
 	size_t bytes;
 	int err, ret;
@@ -83,12 +84,13 @@ int wq_run_on_each_cpu(void (*fn)(void *ctx), void *ctx)
 	err = run_on_queue(&wq);
 	if (err)
 		return err;
-	bytes = wqi_cpus.nr_usable * sizeof(*runs);
+	wqi_mask_copy(&cpus, &wqi_cpus.mask);
+	bytes = (size_t)CPU_COUNT_S(sizeof(cpus), cpus.set) * sizeof(*runs);
 	runs = wqi_zalloc(bytes);
 	if (!runs)
 		return -ENOMEM;
 	for (cpu = 0; !err && cpu < wqi_cpus.nr; cpu++)
-		if (wqi_cpu_is_usable(cpu))
+		if (CPU_ISSET_S(cpu, sizeof(cpus), cpus.set))
 			err = run_on_start(wq, &runs[nr++], cpu, fn, ctx);
 	for (i = 0; i < nr; i++) {
 		ret = run_on_wait(&runs[i]);

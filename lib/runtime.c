@@ -22,8 +22,11 @@
 #include "pool.h"
 #include "queue.h"
 #include "rcu_work.h"
+#include "refresh.h"
 #include "sentinel.h"
+#include "service.h"
 #include "timer.h"
+#include "topology.h"
 #include "trigger.h"
 #include "worker.h"
 
@@ -94,7 +97,9 @@ int wqi_runtime_start_locked(void)
 		/* Nothing has changed: wq_configure() may come, and CPUs too. */
 		wqi_sentinels_reset();
 		wqi_timers_free();
+		wqi_pods_free_all();
 		wqi_pools_free();
+		wqi_topology_drop_locked();
 		wqi_runtime.configured = false;
 	}
 	wqi_runtime.started = !err;
@@ -177,6 +182,8 @@ static void runtime_end_threads(void)
 	wqi_clock_stop();
 	wqi_sentinels_stop();
 	wqi_monitor_stop();
+	wqi_service_reset();
+	wqi_refresh_reset();
 	pthread_setcancelstate(cancel, NULL);
 }
 
@@ -213,7 +220,9 @@ int wq_shutdown(void)
 	wqi_lock(&wqi_runtime.lock);
 	wqi_queues_bury_locked();
 	wqi_timers_free();
+	wqi_pods_free_all();
 	wqi_pools_free();
+	wqi_topology_drop_locked();
 	wqi_ids_free_all();
 	wqi_closures_free();
 	wqi_hogs_reset();

@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "cpu.h"
 #include "manager.h"
@@ -34,6 +36,7 @@ enum sentinel_state {
 struct wqi_sentinel {
 	uint32_t armed;			       /* A, seq_cst: futex word; ORD-ARM */
 	uint32_t state;			       /* A, seq_cst: enum sentinel_state; ORD-ARM */
+	pid_t tid;			       /* A, release: 0 until it is ready */
 	struct wqi_pool *slot[SENTINEL_SLOTS]; /* A, seq_cst */
 	bool started;			       /* manager only: there is a thread to join */
 	pthread_t thread;		       /* manager only */
@@ -59,15 +62,16 @@ int wqi_sentinels_init(void)
 
 /* --- arming --- */
 
+/* Where CPUs are pretended there is none, and the monitor does all. */
 static struct wqi_sentinel *sentinel_on(unsigned cpu)
 {
-	return wqi_cpu_is_usable(cpu) ? &sentinels[cpu] : NULL;
+	return wqi_cpu_is_usable(cpu) && !wqi_cpus.pretended ? &sentinels[cpu] : NULL;
 }
 
 /* Unbound items must not draw one to a CPU that is kept free of strangers. */
 static bool sentinel_may_be(const struct wqi_pool *pool, unsigned cpu)
 {
-	return wqi_cpu_is_usable(cpu) && (pool->cpu >= 0 || !wqi_cpu_is_alone(cpu));
+	return sentinel_on(cpu) && (pool->cpu >= 0 || !wqi_cpu_is_alone(cpu));
 }
 
 bool wqi_sentinel_is_ready(const struct wqi_pool *pool, unsigned cpu)
@@ -284,9 +288,38 @@ static void *sentinel_main(void *arg)
 		wqi_store_release(&sentinel->state, (uint32_t)SENTINEL_REFUSED);
 		return NULL;
 	}
+	wqi_store_release(&sentinel->tid, gettid());
 	wqi_store_seq_cst(&sentinel->state, (uint32_t)SENTINEL_READY);
 	sentinel_watch_cpu(sentinel);
 	return NULL;
+}
+
+/* --- CPUs that come and go --- */
+
+static void sentinel_pin(struct wqi_sentinel *sentinel, unsigned cpu)
+{
+	pid_t tid = wqi_load_acquire(&sentinel->tid);
+	wqi_cpu_mask mask;
+
+	if (!tid)
+		return;
+	wqi_mask_copy(&mask, &wqi_cpus.mask);
+	if (wqi_cpu_is_usable(cpu)) {
+		memset(&mask, 0, sizeof(mask));
+		CPU_SET_S(cpu, sizeof(mask), mask.set);
+	}
+	sched_setaffinity(tid, sizeof(mask), mask.set);
+}
+
+/* Of a CPU that has gone it floats about, and is not armed: it finds nothing there. */
+void wqi_sentinels_pin(void)
+{
+	unsigned cpu;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	for (cpu = 0; sentinels && cpu < wqi_cpus.nr; cpu++)
+		sentinel_pin(&sentinels[cpu], cpu);
 }
 
 /* --- life --- */
@@ -341,6 +374,7 @@ void wqi_sentinels_stop(void)
 {
 	struct sched_param param = {.sched_priority = 0};
 	struct wqi_sentinel *sentinel;
+	wqi_cpu_mask mask;
 	unsigned cpu;
 
 	wqi_store_release(&sentinels_end, true);
@@ -348,7 +382,8 @@ void wqi_sentinels_stop(void)
 		sentinel = &sentinels[cpu];
 		if (!sentinel->started)
 			continue;
-		pthread_setaffinity_np(sentinel->thread, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+		wqi_mask_copy(&mask, &wqi_cpus.mask);
+		pthread_setaffinity_np(sentinel->thread, sizeof(mask), mask.set);
 		pthread_setschedparam(sentinel->thread, SCHED_OTHER, &param);
 		wqi_xchg(&sentinel->armed, 1);
 		wqi_futex_wake(&sentinel->armed, 1);

@@ -41,6 +41,9 @@ void wqi_sentinels_forgive(void);
 /* The manager's: has one asked for a worker?  (Then some pool's `asked` is set.) */
 bool wqi_sentinels_ask(void);
 
+/* CPUs have come or gone: each to its own.  Under G. */
+void wqi_sentinels_pin(void);
+
 /* End and join all.  Nobody arms them any more.  And: they do not exist (fork). */
 void wqi_sentinels_stop(void);
 void wqi_sentinels_reset(void);

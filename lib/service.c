@@ -15,15 +15,22 @@
 
 static void service_choose_cpus(pthread_attr_t *attr, int cpu)
 {
-	wqi_cpu_mask one;
+	wqi_cpu_mask mask, own;
 
+	if (wqi_cpus.pretended)
+		return;
 	if (cpu < 0) {
-		pthread_attr_setaffinity_np(attr, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+		/* What is not asked for follows a cpuset that becomes larger. */
+		wqi_mask_copy(&mask, &wqi_cpus.mask);
+		memset(&own, 0, sizeof(own));
+		if (sched_getaffinity(0, sizeof(own), own.set) < 0 ||
+		    memcmp(&own, &mask, sizeof(own)))
+			pthread_attr_setaffinity_np(attr, sizeof(mask), mask.set);
 		return;
 	}
-	memset(&one, 0, sizeof(one));
-	CPU_SET_S((unsigned)cpu, sizeof(one), one.set);
-	pthread_attr_setaffinity_np(attr, sizeof(one), one.set);
+	memset(&mask, 0, sizeof(mask));
+	CPU_SET_S((unsigned)cpu, sizeof(mask), mask.set);
+	pthread_attr_setaffinity_np(attr, sizeof(mask), mask.set);
 }
 
 int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void *arg)
@@ -60,6 +67,45 @@ int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return err;
+}
+
+static pid_t service_tids[WQI_NR_LASTING]; /* A, release */
+
+void wqi_service_last(enum wqi_lasting which)
+{
+	wqi_store_release(&service_tids[which], gettid());
+}
+
+void wqi_service_move_all(const wqi_cpu_mask *mask)
+{
+	wqi_cpu_mask now;
+	unsigned i;
+	pid_t tid;
+
+	/* Again, what is not asked for follows CPUs that come. */
+	for (i = 0; i < WQI_NR_LASTING; i++) {
+		tid = wqi_load_acquire(&service_tids[i]);
+		memset(&now, 0, sizeof(now));
+		if (tid && (sched_getaffinity(tid, sizeof(now), now.set) < 0 ||
+			    memcmp(&now, mask, sizeof(now))))
+			sched_setaffinity(tid, sizeof(*mask), mask->set);
+	}
+}
+
+bool wqi_service_cpus(wqi_cpu_mask *mask)
+{
+	pid_t tid = wqi_load_acquire(&service_tids[WQI_LASTING_MANAGER]);
+
+	memset(mask, 0, sizeof(*mask));
+	return tid && !sched_getaffinity(tid, sizeof(*mask), mask->set);
+}
+
+void wqi_service_reset(void)
+{
+	unsigned i;
+
+	for (i = 0; i < WQI_NR_LASTING; i++)
+		wqi_store_release(&service_tids[i], 0);
 }
 
 /* The process's nice value is its main thread's; workers inherit the manager's. */

@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include "cpu.h"
+
 /*
  * Start @main(@arg): with normal policy, whatever the caller has, and the signals
  * blocked that workers block; on @cpu alone, or on the CPUs of the process (-1).
@@ -14,5 +16,20 @@ int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void
 
 /* The thread's first act. */
 void wqi_service_begin(const char *name);
+
+/* Those that live as long as the library does. */
+enum wqi_lasting { WQI_LASTING_MANAGER, WQI_LASTING_MONITOR, WQI_LASTING_CLOCK, WQI_NR_LASTING };
+
+/* The calling thread is one of them. */
+void wqi_service_last(enum wqi_lasting which);
+
+/* Let them run on these CPUs. */
+void wqi_service_move_all(const wqi_cpu_mask *mask);
+
+/* Those on which the manager may run: the process's, if nobody has told it otherwise. */
+bool wqi_service_cpus(wqi_cpu_mask *mask);
+
+/* They are gone: at the end, and in the child of a fork(). */
+void wqi_service_reset(void);
 
 #endif /* WQI_SERVICE_H */

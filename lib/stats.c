@@ -45,23 +45,42 @@ static void stats_add_locked(struct wq_stats *stats, const struct wqi_pwq *pwq)
 	stats->bh_blocks += pwq->nr_bh_blocks;
 }
 
+static void stats_add_pwq(struct wq_stats *stats, struct wqi_pwq *pwq)
+{
+	struct wqi_pool *pool = wqi_load_acquire(&pwq->pool);
+
+	if (!pool)
+		return;
+	wqi_pool_lock(pool);
+	stats_add_locked(stats, pwq);
+	wqi_pool_unlock(pool);
+}
+
+void wqi_stats_keep_locked(struct wq *wq, struct wqi_table *table)
+{
+	unsigned i;
+
+	wqi_assert_held(&wq->mutex);
+
+	for (i = 0; i < table->nr; i++) {
+		stats_add_pwq(&wq->past, &table->pwqs[i]);
+		wq->past_accepted += table->pwqs[i].nr_accepted;
+	}
+}
+
 int wq_stats_read(struct wq *wq, struct wq_stats *stats, size_t size)
 {
-	struct wq_stats sum = {0};
-	unsigned i;
+	struct wqi_table *table;
+	struct wqi_pwq *pwq;
+	struct wq_stats sum;
 
 	if (!wq || !stats)
 		return -EINVAL;
 	wqi_fork_enter(false);
-	for (i = 0; i < wq->nr_pwqs; i++) {
-		struct wqi_pool *pool = wqi_load_acquire(&wq->pwqs[i].pool);
-
-		if (!pool)
-			continue;
-		wqi_pool_lock(pool);
-		stats_add_locked(&sum, &wq->pwqs[i]);
-		wqi_pool_unlock(pool);
-	}
+	wqi_lock(&wq->mutex);
+	sum = wq->past;
+	wqi_for_each_pwq(wq, table, pwq) stats_add_pwq(&sum, pwq);
+	wqi_unlock(&wq->mutex);
 	stats_hand_over(stats, size, &sum, sizeof(sum));
 	return 0;
 }
@@ -105,21 +124,60 @@ static void stats_read_pool_locked(struct wq_pool_stats *stats, struct wqi_pool 
 	stats->limit_waits = pool->nr_limit_waits;
 }
 
+static bool stats_cpu_is_valid(int cpu)
+{
+	return cpu == -1 || (cpu >= 0 && wqi_cpu_is_usable((unsigned)cpu));
+}
+
+/* Inside a read-side section. */
+static struct wqi_pool *stats_pool_rcu(struct wq *wq, int cpu)
+{
+	return wqi_pwq_pool(wqi_queue_pwq_rcu(wq, cpu < 0 ? wqi_cpu_current() : (unsigned)cpu));
+}
+
 int wq_pool_stats_read(struct wq *wq, int cpu, struct wq_pool_stats *stats, size_t size)
 {
 	struct wq_pool_stats now = {0};
 	struct wqi_pool *pool;
 	unsigned token;
 
-	if (!wq || !stats || cpu < -1 || (cpu >= 0 && !wqi_cpu_is_usable((unsigned)cpu)))
+	if (!wq || !stats || !stats_cpu_is_valid(cpu))
 		return -EINVAL;
 	wqi_fork_enter(false);
 	token = wqi_rcu_read_lock();
-	pool = wqi_pwq_pool(wqi_queue_pwq_rcu(wq, cpu < 0 ? wqi_cpu_current() : (unsigned)cpu));
+	pool = stats_pool_rcu(wq, cpu);
 	wqi_pool_lock(pool);
 	stats_read_pool_locked(&now, pool);
 	wqi_pool_unlock(pool);
 	wqi_rcu_read_unlock(token);
 	stats_hand_over(stats, size, &now, sizeof(now));
+	return 0;
+}
+
+int wq_pool_cpus_read(struct wq *wq, int cpu, cpu_set_t *mask, size_t bytes)
+{
+	struct wqi_pool *pool;
+	wqi_cpu_mask cpus;
+	unsigned token;
+
+	if (!wq || !mask || !stats_cpu_is_valid(cpu))
+		return -EINVAL;
+	wqi_fork_enter(false);
+	/* A queue's pods stay while its table does. */
+	token = wqi_rcu_read_lock();
+	pool = stats_pool_rcu(wq, cpu);
+	/* A CPU's own is filled in by who locks it first. */
+	wqi_pool_lock(pool);
+	wqi_pool_unlock(pool);
+	if (pool->cpu >= 0) {
+		memset(&cpus, 0, sizeof(cpus));
+		CPU_SET_S((unsigned)pool->cpu, sizeof(cpus), cpus.set);
+	} else if (pool->pods) {
+		wqi_pods_cpus(pool->pods, pool->pod, &cpus);
+	} else {
+		wqi_mask_copy(&cpus, &wqi_cpus.mask);
+	}
+	wqi_rcu_read_unlock(token);
+	stats_hand_over(mask, bytes, cpus.set, sizeof(cpus));
 	return 0;
 }

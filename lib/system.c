@@ -50,7 +50,7 @@ static struct wq *system_queue(unsigned kind)
 			err = -ESHUTDOWN;
 		else if (!wq)
 			err = wqi_queue_make_locked(&wq, system_kinds[kind].name,
-						    system_kinds[kind].flags, 0, true);
+						    system_kinds[kind].flags, 0, NULL, true);
 		if (!err)
 			wqi_store_release(&system_queues[kind], wq);
 		wqi_unlock(&wqi_runtime.lock);

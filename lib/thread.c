@@ -139,6 +139,8 @@ void *wqi_worker_main(void *arg)
 	wqi_pool_lock(pool);
 	pool->nr_creating--;
 	pool->nr_workers++;
+	if (self->epoch != wqi_load_seq_cst(&wqi_cpus.epoch))
+		wqi_pool_pin_locked(pool);
 	pthread_cleanup_push(thread_torn_down, self);
 	wqi_worker_loop_locked(self);
 	pthread_cleanup_pop(0);
@@ -173,8 +175,8 @@ void wqi_worker_forked(void)
 	if (!self)
 		return;
 	wqi_worker_self = NULL;
-	if (self->pool->cpu >= 0 || wqi_cpus.nr_unbound != wqi_cpus.nr_usable)
-		sched_setaffinity(0, sizeof(wqi_cpus.mask), wqi_cpus.mask.set);
+	if (!wqi_cpus.pretended)
+		wqi_cpus_go_to_all();
 	if (wqi_load_relaxed(&self->policy) == SCHED_FIFO)
 		sched_setscheduler(0, SCHED_OTHER, &param);
 	if (self->pool->nice)

@@ -37,6 +37,7 @@ unsigned wq_work_busy(const struct wq_work *work)
 {
 	struct wqi_pool *pool;
 	unsigned token, busy = 0;
+	struct wqi_pwq *pwq;
 	uint64_t state;
 
 	if (!work)
@@ -55,10 +56,22 @@ unsigned wq_work_busy(const struct wq_work *work)
 		busy |= WQ_BUSY_CANCELING;
 	token = wqi_rcu_read_lock();
 	state = wqi_state(work);
-	if (wqi_pwq_of_state(state, &pool) && wqi_pool_running_pwq_rcu(pool, work))
+	pwq = wqi_pwq_of_state(state, &pool);
+	if (pwq && (wqi_pool_running_pwq_rcu(pool, work) || wqi_table_runs_before(pwq, work)))
 		busy |= WQ_BUSY_RUNNING;
 	wqi_rcu_read_unlock(token);
 	return busy;
+}
+
+/*
+ * Where the item runs it is queued; of an ordered queue on the newest table, which waits
+ * for that run anyway: on an older one it would pass what waits there.
+ */
+static struct wqi_pwq *work_goes_to(struct wqi_pwq *running)
+{
+	struct wq *wq = wqi_pwq_wq(running);
+
+	return wq->flags & WQ_ORDERED ? wqi_queue_pwq_rcu(wq, 0) : running;
 }
 
 /*
@@ -83,7 +96,7 @@ static WQI_SLOW struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi
 	if (wqi_pwq_of_state(old, &last))
 		running = wqi_pool_running_pwq_rcu(last, work);
 	if (running)
-		pwq = running;
+		pwq = work_goes_to(running);
 
 	do {
 		if (old & WQI_CANCEL)
@@ -108,11 +121,11 @@ static int work_find_running(struct wq_work *work, struct wqi_pool *last, bool r
 {
 	struct wqi_pwq *running = last ? wqi_pool_running_pwq_rcu(last, work) : NULL;
 
-	if (!running)
+	if (!running || work_goes_to(running) == *to)
 		return refused ? -ESHUTDOWN : 0;
 	if (wqi_load_seq_cst(&wqi_pwq_wq(running)->refuse) & WQI_QUEUE_PLUGGED)
 		return -ESHUTDOWN;
-	*to = running;
+	*to = work_goes_to(running);
 	return 1;
 }
 

@@ -84,7 +84,7 @@ static bool keep_working_locked(struct wqi_worker *self)
 	uint64_t others;
 	bool burden;
 
-	if (pool->nr_running > pool->level || wqi_unlikely(pool->give_up))
+	if (wqi_pool_is_over_locked(pool) || wqi_unlikely(pool->give_up))
 		return false;
 	if (wqi_likely(self->batch_items < BATCH_ITEMS) &&
 	    (self->batch_items < BATCH_DEAR || pool->item_ns < WQI_DEAR_NS))
@@ -101,7 +101,7 @@ static void worker_fetch_help_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *next;
 
-	if (pool->nr_running >= pool->level || !wqi_pool_is_dear_locked(pool, WQI_HELP_WORTH_NS))
+	if (!wqi_pool_has_room_locked(pool) || !wqi_pool_is_dear_locked(pool, WQI_HELP_WORTH_NS))
 		return;
 	if (cds_list_empty(&pool->idle)) {
 		if (!pool->nr_creating && wqi_pool_can_grow(pool))
@@ -157,7 +157,7 @@ static inline bool worker_provide_cheaply_locked(struct wqi_worker *self)
 	worker_say_others_wait(self, wait);
 	if (!wait)
 		return false;
-	if (wqi_unlikely(pool->nr_running < pool->level) && pool->item_ns >= WQI_HELP_WORTH_NS)
+	if (wqi_unlikely(wqi_pool_has_room_locked(pool)) && pool->item_ns >= WQI_HELP_WORTH_NS)
 		worker_fetch_help_locked(pool);
 	if (wqi_likely(self->batch_items % ARM_ITEMS != 1))
 		return false;
@@ -215,13 +215,11 @@ static bool worker_collides_locked(struct wqi_pool *pool, struct wq_work *work)
 static inline bool worker_take_locked(struct wqi_pool *pool, struct cds_list_head *link,
 				      struct wqi_pwq *pwq, bool ready)
 {
-	if (!ready &&
-	    wqi_unlikely(!wqi_pwq_has_room_locked(pwq) || !cds_list_empty(&pwq->inactive))) {
+	if (!ready && wqi_unlikely(!wqi_pwq_start_locked(pwq))) {
 		cds_list_del(link);
 		cds_list_add_tail(link, &pwq->inactive);
 		return false;
 	}
-	pwq->nr_active += !ready;
 	if (worker_collides_locked(pool, wqi_link_work(link)))
 		return false;
 	wqi_work_unlist_locked(wqi_link_work(link));
@@ -329,6 +327,15 @@ static WQI_SLOW unsigned worker_begin_dear_locked(struct wqi_worker *self)
 	return worker_provide_locked(self) ? todo | BEGIN_ARM : todo;
 }
 
+/*
+ * Has keep_working_locked() let through one too many?  Where pods lend, others may have
+ * taken back what this one runs on since it looked: they count under other locks.
+ */
+static inline bool worker_is_above_level_locked(const struct wqi_pool *pool)
+{
+	return wqi_pool_is_over_locked(pool) && !(pool->pods && pool->pods->lends);
+}
+
 /* Let the function begin: all that is decided under the lock. */
 static inline unsigned worker_begin_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
 {
@@ -340,7 +347,7 @@ static inline unsigned worker_begin_locked(struct wqi_worker *self, struct wqi_p
 	if (wqi_unlikely(self->aside || wqi_pwq_wq(pwq)->flags & WQ_CPU_INTENSIVE)) {
 		todo = worker_begin_aside_locked(self, pwq);
 	} else {
-		if (wqi_unlikely(pool->nr_running > pool->level))
+		if (wqi_unlikely(worker_is_above_level_locked(pool)))
 			pool->nr_above_level++;
 		if (wqi_unlikely(wqi_pool_is_dear_locked(pool, WQI_DEAR_NS)))
 			todo = worker_begin_dear_locked(self);
@@ -433,7 +440,7 @@ static void worker_run_scheduled_locked(struct wqi_worker *self)
 	struct wq_work *work;
 
 	while (!cds_list_empty(&self->scheduled)) {
-		if (wqi_unlikely(pool->nr_running > pool->level)) {
+		if (wqi_unlikely(wqi_pool_is_over_locked(pool))) {
 			/* One too many: nothing keeps them from running elsewhere any more. */
 			cds_list_splice(&self->scheduled, &pool->ready_list);
 			CDS_INIT_LIST_HEAD(&self->scheduled);

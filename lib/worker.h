@@ -25,6 +25,7 @@ struct wqi_worker {
 	uint64_t blocked_run; /* A, relaxed: the run in which a sentinel found it blocked */
 	uint32_t blocked_how; /* A, relaxed: enum wqi_blocked */
 	pid_t tid;	      /* A, release: 0 until the thread runs */
+	uint32_t epoch;	      /* I for the thread: wqi_cpus.epoch when it was made */
 	bool others_wait;     /* L+, relaxed: items wait in the pool while it runs */
 	bool in_lock;	      /* A, relaxed; S: it waits for a pool's lock, and is not blocked */
 	bool counted;	      /* L+, relaxed: is one of pool->nr_running */
@@ -46,6 +47,7 @@ struct wqi_worker {
 	unsigned place;			/* L: its place among pool->runners, if it is counted */
 	bool rescuing;			/* L: it is out, in another pool than its home */
 	struct wqi_pool *home;		/* S: a rescuer's, while it is out */
+	struct wqi_table *rescues;	/* S: whose pwqs it serves, one of `users` */
 	unsigned nr_regions;		/* S: wq_block_begin() calls that are open */
 	bool retire;			/* L: told to end */
 	bool marked;			/* L: there is something to be seen to at the run's end */

@@ -22,8 +22,10 @@ extern "C" {
  * @max_active: items active at once, per CPU for WQ_PERCPU and in all otherwise;
  *              1 to 2048, 0 for the default (1024; 1 with WQ_ORDERED)
  *
- * The first call starts the library's manager thread, and settles which CPUs the
- * library uses: those that the process's main thread may use then.  Workers are
+ * The first call starts the library's manager thread, and finds out which CPUs the
+ * library uses: those that the process's main thread may use then; see
+ * wq_topology_refresh() for what becomes of it.  The first that makes an unbound queue
+ * reads what they share, which takes some milliseconds.  Workers are
  * made when items come.  Where that fails (limits, memory), items wait and it is
  * tried again every 100 ms; so long a flush of them does not return.
  *

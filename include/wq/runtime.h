@@ -29,9 +29,14 @@ extern "C" {
 struct wq_config {
 	/** sizeof(struct wq_config), as WQ_CONFIG_INIT sets it. */
 	size_t size;
-	/** CPUs for unbound items, as a list ("0-3,8"); NULL: all of the process. */
+	/** CPUs for unbound items, as a list ("0-3,8"); NULL: all but isolated ones. */
 	const char *unbound_cpus;
-	/** Description of a machine to pretend, as hwloc has them; not built yet: NULL. */
+	/**
+	 * A machine to pretend: one of hwloc's synthetic descriptions, as
+	 * "node:4 l3:2 core:8 pu:2", or the name of an XML file that hwloc wrote; NULL:
+	 * the real one.  CPU numbers, also those of @unbound_cpus, are then the pretended
+	 * ones, no thread is pinned, and a quota of CPU time changes nothing.  For tests.
+	 */
 	const char *topology;
 	/**
 	 * At most so many worker threads at once, those of WQ_DEDICATED queues,
@@ -71,9 +76,11 @@ struct wq_config {
  * Return: 0; -EBUSY the library has started (and wq_shutdown() has not ended it);
  *   -EINVAL NULL, a size that is not that of a struct wq_config, a list of CPUs
  *   that can't be read, has 4096 characters or more, or of which the process may
- *   use none, @spin_max_us above 4294967, @stack_bytes below PTHREAD_STACK_MIN;
- *   -EOPNOTSUPP a topology.  Nothing has changed after a failure.
- * Context: any thread; does not allocate.
+ *   use none, @spin_max_us above 4294967, @stack_bytes below PTHREAD_STACK_MIN, a
+ *   topology that hwloc can't read, of 4096 characters or more, or of more than
+ *   WQ_MAX_CPUS CPUs; of a topology also -ENOMEM, and -EIO in the child of a fork()
+ *   that came while one was being read.  Nothing has changed after a failure.
+ * Context: any thread; reads and allocates where there is a topology.
  * Safety: MT-Safe, AS-Unsafe.
  * Lifetime: the settings outlive wq_shutdown().
  * Since: 0.1

@@ -11,6 +11,8 @@
 #ifndef WQ_STATS_H
 #define WQ_STATS_H
 
+#include <sched.h>
+
 #include <wq/types.h>
 
 #ifdef __cplusplus
@@ -80,7 +82,10 @@ struct wq_pool_stats {
 	unsigned nr_workers, nr_idle, nr_running;
 	/** Runs that began. */
 	uint64_t started;
-	/** ... while more workers ran than @level: stays 0. */
+	/**
+	 * ... while more workers ran than @level: stays 0.  What a pod that is not strict
+	 * borrows from others (wq/attrs.h) does not count.
+	 */
 	uint64_t started_above_level;
 	/**
 	 * Workers found blocked in an item, by whom and how: by a CPU's sentinel,
@@ -99,7 +104,7 @@ struct wq_pool_stats {
 /**
  * wq_pool_stats_read - of the pool that serves a queue's items
  * @wq:    queue
- * @cpu:   of a per-CPU queue, whose pool; -1: the calling thread's CPU.  Of others any
+ * @cpu:   of the pool that takes what is queued on this CPU; -1: on the calling thread's
  * @stats: where they go
  * @size:  sizeof(*@stats), as in wq_stats_read()
  *
@@ -112,6 +117,24 @@ struct wq_pool_stats {
  * Since: 0.1
  */
 WQ_API int wq_pool_stats_read(struct wq *wq, int cpu, struct wq_pool_stats *stats, size_t size);
+
+/**
+ * wq_pool_cpus_read - the CPUs for which a pool stands
+ * @wq:    queue
+ * @cpu:   as for wq_pool_stats_read()
+ * @mask:  where they go: of an unbound queue the CPUs of the pod (wq/attrs.h) that takes
+ *         what is queued on @cpu; of a per-CPU queue the CPU itself; of a WQ_DEDICATED
+ *         queue all
+ * @bytes: size of @mask, as sched_getaffinity() has it; what does not fit is left out
+ *
+ * Workers of a pod that is not strict may run on others of the queue's CPUs.
+ *
+ * Return: 0; -EINVAL NULL, or @cpu out of range or not one that this process may use.
+ * Context: any thread or item.  Does not allocate.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Since: 0.1
+ */
+WQ_API int wq_pool_cpus_read(struct wq *wq, int cpu, cpu_set_t *mask, size_t bytes);
 
 /** A function whose items computed for longer than cpu_intensive_us. */
 struct wq_cpu_hog {

@@ -22,6 +22,7 @@
 #include <wq/types.h>
 #include <wq/work.h>
 #include <wq/queue.h>
+#include <wq/attrs.h>
 #include <wq/delayed.h>
 #include <wq/rcu.h>
 #include <wq/trigger.h>

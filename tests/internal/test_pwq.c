@@ -33,7 +33,8 @@ static void set_up(struct bench_top *top, unsigned max_active)
 	top->pool = wqi_zalloc(sizeof(*top->pool));
 	top->pwq = wqi_zalloc(sizeof(*top->pwq));
 	top->pool->level = 1;
-	top->wq->max_active = top->wq->limit = max_active;
+	top->wq->max_active = top->wq->limit = top->wq->shares.whole.max = max_active;
+	top->pwq->share = &top->wq->shares.whole;
 	top->id = wqi_ids_alloc(1);
 	wqi_ids_set(top->id, top->pwq);
 	wqi_pwq_prepare(top->pwq, top->wq, top->id, top->pool);

@@ -66,7 +66,8 @@ static pthread_t again_flusher;
 
 static void again_hook(const char *where)
 {
-	if (pthread_equal(pthread_self(), again_flusher) && !strcmp(where, "flush event"))
+	if (pthread_equal(pthread_self(), count_get(&again_flusher)) &&
+	    !strcmp(where, "flush event"))
 		latch_post(&again.open);
 }
 
@@ -77,7 +78,7 @@ static void flush_of_the_queue_waits_for_a_requeued_item(void **state)
 
 	for (i = 0; i < 100; i++) {
 		again_start();
-		again_flusher = pthread_self();
+		count_set(&again_flusher, pthread_self());
 		__atomic_store_n(&wqi_test_hook, again_hook, __ATOMIC_RELEASE);
 		assert_int_equal(wq_flush(again.wq), 0);
 		assert_int_equal(count_get(&again.ended), 2);

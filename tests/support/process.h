@@ -64,6 +64,9 @@ void skip_if_checker_has_descriptors(void);
 /* For tests with hundreds of processes. */
 void skip_if_checker_is_slow(void);
 
+/* WQ_TOPOLOGY: nothing is pinned, and there are more CPUs than can run something. */
+void skip_if_cpus_are_pretended(void);
+
 /* A child that hangs ends by SIGALRM.  Timers do not pass to a child: each sets its own. */
 void watchdog(void);
 
@@ -84,6 +87,9 @@ void probe_runs(struct wq *wq, struct probe *probe);
 void new_queue_works(unsigned flags);
 
 unsigned nr_descriptors(void);
+
+/* Those of them on which the kernel announces CPUs: the library opens one at some time. */
+unsigned nr_announcers(void);
 
 /* Threads of the process, or those whose name begins with @prefix. */
 unsigned nr_threads(const char *prefix);

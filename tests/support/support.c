@@ -35,6 +35,16 @@ void latch_reset(struct latch *latch)
 	pthread_mutex_unlock(&latch->lock);
 }
 
+unsigned long latch_count(struct latch *latch)
+{
+	unsigned long count;
+
+	pthread_mutex_lock(&latch->lock);
+	count = latch->count;
+	pthread_mutex_unlock(&latch->lock);
+	return count;
+}
+
 unsigned long scaled(unsigned long n)
 {
 	const char *text = getenv("WQ_TEST_SCALE");

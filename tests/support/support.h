@@ -46,6 +46,7 @@ void latch_post(struct latch *latch);
 /* Wait until the latch was posted @count times in all. */
 void latch_wait(struct latch *latch, unsigned long count);
 void latch_reset(struct latch *latch);
+unsigned long latch_count(struct latch *latch);
 
 /* @n, less under slow checkers: WQ_TEST_SCALE is a percentage. */
 unsigned long scaled(unsigned long n);

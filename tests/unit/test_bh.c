@@ -70,6 +70,7 @@ static void bh_items_run_in_order_on_one_thread_of_their_cpu(void **state)
 	unsigned i, k, round;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		tids[0] = 0;
 		for (round = 0; round < 3; round++) {
@@ -413,6 +414,7 @@ static void bh_worker_that_an_item_ended_is_replaced(void **state)
 	struct wq *wq = wq_alloc("bh", WQ_BH, 0);
 	unsigned i;
 
+	skip_if_cpus_are_pretended();
 	for (i = 0; i < 3; i++) {
 		struct wq_work quit = WQ_WORK_INIT(quit_fn, NULL);
 		struct where where;

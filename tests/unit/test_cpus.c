@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Calls that name a CPU, each CPU or a node, and the limit of active items. */
 #include "support.h"
+#include "process.h"
 
 #include <sched.h>
 
@@ -82,6 +83,7 @@ static void run_on_runs_there_and_waits(void **state)
 	cpu_set_t usable;
 	int cpu, nr;
 
+	skip_if_cpus_are_pretended();
 	sched_getaffinity(0, sizeof(usable), &usable);
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		memset(&cpus, 0, sizeof(cpus));
@@ -101,6 +103,7 @@ static void run_on_each_cpu_runs_on_all_at_the_same_time(void **state)
 	unsigned i;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	memset(&cpus, 0, sizeof(cpus));
 	latch_init(&cpus.arrived);
 	while (usable_cpu((unsigned)cpus.nr) >= 0)
@@ -182,6 +185,7 @@ static void queue_node_prefers_the_own_cpu(void **state)
 	struct wq_work work;
 	int cpu, ran;
 
+	skip_if_cpus_are_pretended();
 	sched_getaffinity(0, sizeof(before), &before);
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		CPU_ZERO(&one);

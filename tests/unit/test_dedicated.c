@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Queues with a thread of their own, and power efficient ones, which are per CPU. */
 #include "support.h"
+#include "process.h"
 
 #include <dirent.h>
 #include <sched.h>
@@ -442,6 +443,7 @@ static void power_efficient_queue_pins_to_the_cpu_named(void **state)
 	unsigned i, j;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	sched_getaffinity(0, sizeof(before), &before);
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		snprintf(prefix, sizeof(prefix), "wq/%d:", cpu);

@@ -138,6 +138,7 @@ static void intensive_unbound_items_on_all_cpus_let_the_next_in(void **state)
 	struct spin *spins = calloc(nr, sizeof(*spins));
 	struct probe last;
 
+	skip_if_cpus_are_pretended();
 	assert_non_null(spins);
 	probe_init(&last);
 	for (i = 0; i < nr; i++) {
@@ -302,6 +303,7 @@ static void intensive_off_counts_nobody(void **state)
 	struct wq *wq;
 	unsigned i;
 
+	skip_if_cpus_are_pretended();
 	start_with_threshold(0);
 	wq = wq_alloc("off", WQ_PERCPU, 0);
 	/* Beginning anew, nobody is known. */
@@ -323,6 +325,7 @@ static void intensive_threshold_can_be_lower(void **state)
 	struct wq *wq;
 	unsigned i;
 
+	skip_if_cpus_are_pretended();
 	start_with_threshold(2000);
 	wq = wq_alloc("low", WQ_PERCPU, 0);
 	for (i = 0; i < MOST_ROUNDS && (!i || !stats_of(wq).cpu_intensive); i++)

@@ -78,8 +78,8 @@ static void configure_checks_its_settings(void **state)
 	config.stack_bytes = 1;
 	EXPECT(wq_configure(&config), -EINVAL);
 	config.stack_bytes = 0;
-	config.topology = "pack:1 core:2";
-	EXPECT(wq_configure(&config), -EOPNOTSUPP);
+	config.topology = "pack:1 core:two";
+	EXPECT(wq_configure(&config), -EINVAL);
 	config.topology = NULL;
 	EXPECT(wq_configure(&config), 0);
 	EXPECT(wq_configure(&config), 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The queue's calls, one by one, bad input included. */
 #include "support.h"
+#include "process.h"
 
 #include <sched.h>
 #include <sys/prctl.h>
@@ -154,6 +155,7 @@ static void queue_on_runs_on_that_cpu(void **state)
 	unsigned i;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		wq_work_init(&where.work, where_fn, &where);
 		assert_int_equal(wq_queue_on(wq, &where.work, cpu), 1);
@@ -190,6 +192,7 @@ static void percpu_queue_runs_where_it_was_queued(void **state)
 	unsigned i;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	sched_getaffinity(0, sizeof(before), &before);
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		CPU_ZERO(&one);

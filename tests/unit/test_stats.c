@@ -103,6 +103,7 @@ static void pool_stats_of_a_cpu_that_is_not_there_answer_einval(void **state)
 	unsigned i;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	sched_getaffinity(0, sizeof(usable), &usable);
 	for (cpu = 0; cpu < CPU_SETSIZE && bad[4] < 0; cpu++)
 		if (!CPU_ISSET(cpu, &usable))
@@ -267,6 +268,7 @@ static void pool_stats_know_cpu_and_level(void **state)
 	unsigned i;
 	int cpu;
 
+	skip_if_cpus_are_pretended();
 	for (i = 0; (cpu = usable_cpu(i)) >= 0; i++) {
 		pool = pool_stats_of(percpu, cpu);
 		assert_int_equal(pool.cpu, cpu);
@@ -466,6 +468,25 @@ static void pools_never_start_items_above_their_level(void **state)
 		assert_int_equal(wq_destroy(mixed.queues[q]), 0);
 }
 
+/* Also of a CPU for which nothing was queued yet. */
+static void pool_cpus_of_a_percpu_queue_are_its_cpu(void **state)
+{
+	struct wq *wq = wq_alloc("cpus", WQ_PERCPU, 0);
+	cpu_set_t mask;
+	int cpu, i;
+
+	for (i = 0; (cpu = usable_cpu((unsigned)i)) >= 0; i++) {
+		assert_int_equal(wq_pool_cpus_read(wq, cpu, &mask, sizeof(mask)), 0);
+		assert_int_equal(CPU_COUNT(&mask), 1);
+		assert_true(CPU_ISSET(cpu, &mask));
+	}
+	assert_int_equal(wq_pool_cpus_read(wq, -2, &mask, sizeof(mask)), -EINVAL);
+	assert_int_equal(wq_pool_cpus_read(wq, WQ_MAX_CPUS, &mask, sizeof(mask)), -EINVAL);
+	assert_int_equal(wq_pool_cpus_read(wq, 0, NULL, sizeof(mask)), -EINVAL);
+	assert_int_equal(wq_pool_cpus_read(NULL, 0, &mask, sizeof(mask)), -EINVAL);
+	assert_int_equal(wq_destroy(wq), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +504,7 @@ int main(void)
 		cmocka_unit_test(pool_stats_count_threads_and_runs),
 		cmocka_unit_test(cm_wakeup_is_counted_for_the_queue_that_blocks),
 		cmocka_unit_test(pools_never_start_items_above_their_level),
+		cmocka_unit_test(pool_cpus_of_a_percpu_queue_are_its_cpu),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);

@@ -317,6 +317,7 @@ static void blocked_items_with_one_cpu_let_others_in(void **state)
 	int cpu;
 	unsigned i;
 
+	skip_if_cpus_are_pretended();
 	skip_if_checker_hangs_children();
 	for (i = 0; i < 2 && (cpu = usable_cpu(i)) >= 0; i++)
 		holds_in_child(blocked_on_one_cpu, &cpu);

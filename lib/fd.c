@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Owns the numbers of descriptors. */
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FD_FIRST 700
+
+int wqi_fd_raise(int fd)
+{
+	struct rlimit limit;
+	int first = FD_FIRST, high, saved = errno;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < FD_FIRST)
+		first = (int)(limit.rlim_cur / 2);
+	high = fcntl(fd, F_DUPFD_CLOEXEC, first);
+	errno = saved;
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
