@@ -165,7 +165,8 @@ WQ_API struct wq *wq_alloc_attrs(const char *name, unsigned flags, int max_activ
  * way round: each kind has its own then, until what is old has ended.
  *
  * Return: 0, also where nothing differs; -EINVAL NULL, and as wq_alloc_attrs(); -EPERM a
- *   system queue; -ESHUTDOWN the queue is being destroyed; -ENOMEM.  Nothing has changed
+ *   system queue; -ESHUTDOWN the queue is being destroyed; -ENOMEM; -EAGAIN in a child
+ *   after fork(), where the library's threads could not be made.  Nothing has changed
  *   after a failure.
  * Context: any thread or item, also the queue's own; allocates, may sleep, but does not
  *   wait for items.

@@ -3,8 +3,6 @@
 #include "process.h"
 
 #include <dirent.h>
-#include <linux/netlink.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -166,28 +164,6 @@ static unsigned count_entries(const char *path, const char *prefix)
 unsigned nr_descriptors(void)
 {
 	return count_entries("/proc/self/fd", NULL) - 1;
-}
-
-static bool is_announcer(int fd)
-{
-	struct sockaddr_nl at = {0};
-	socklen_t bytes = sizeof(at);
-	int protocol = 0;
-	socklen_t size = sizeof(protocol);
-
-	return !getsockname(fd, (struct sockaddr *)&at, &bytes) && at.nl_family == AF_NETLINK &&
-	       !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) &&
-	       protocol == NETLINK_KOBJECT_UEVENT;
-}
-
-unsigned nr_announcers(void)
-{
-	unsigned nr = 0;
-	int fd;
-
-	for (fd = 3; fd < 4096; fd++)
-		nr += is_announcer(fd);
-	return nr;
 }
 
 unsigned nr_threads(const char *prefix)

@@ -88,9 +88,6 @@ void new_queue_works(unsigned flags);
 
 unsigned nr_descriptors(void);
 
-/* Those of them on which the kernel announces CPUs: the library opens one at some time. */
-unsigned nr_announcers(void);
-
 /* Threads of the process, or those whose name begins with @prefix. */
 unsigned nr_threads(const char *prefix);
 

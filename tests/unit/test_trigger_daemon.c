@@ -44,11 +44,6 @@ static unsigned nr_standard(void)
 	return nr;
 }
 
-static unsigned nr_others(void)
-{
-	return nr_descriptors() - nr_announcers();
-}
-
 static void daemon_child(void *ctx)
 {
 	struct waiter waiter, brief;
@@ -68,11 +63,11 @@ static void daemon_child(void *ctx)
 	/* All began anew, and what was waited for is closed. */
 	waiter_wait(&waiter, 1);
 	CHECK_EQUAL(waiter.ev[0].revents, EVENT_NVAL);
-	CHECK_EQUAL(nr_others(), nr + 2);
+	CHECK_EQUAL(nr_descriptors(), nr + 2);
 	CHECK_EQUAL(wq_destroy(wq), 0);
 	CHECK_EQUAL(wq_shutdown(), 0);
 	CHECK_EQUAL(nr_threads_falls_to("wq/", 0), 0);
-	CHECK_EQUAL(nr_others(), nr);
+	CHECK_EQUAL(nr_descriptors(), nr);
 }
 
 static void trigger_works_in_a_program_that_closes_all_descriptors(void **state)

@@ -166,20 +166,15 @@ static void trigger_parent_is_not_harmed_by_its_children(void **state)
 
 static unsigned nr_before;
 
-static unsigned nr_others(void)
-{
-	return nr_descriptors() - nr_announcers();
-}
-
 static void descriptors_child(void *ctx)
 {
 	/* The copies go at the first use, and are no more than the child's own then. */
-	CHECK_EQUAL(nr_others(), nr_before);
+	CHECK_EQUAL(nr_descriptors(), nr_before);
 	CHECK(trigger_works(wq));
-	CHECK_EQUAL(nr_others(), nr_before);
+	CHECK_EQUAL(nr_descriptors(), nr_before);
 	CHECK_EQUAL(wq_destroy(wq), 0);
 	CHECK_EQUAL(wq_shutdown(), 0);
-	CHECK_EQUAL(nr_others(), nr_before - 2);
+	CHECK_EQUAL(nr_descriptors(), nr_before - 2);
 }
 
 static void trigger_child_has_no_descriptor_left_over(void **state)
@@ -187,10 +182,10 @@ static void trigger_child_has_no_descriptor_left_over(void **state)
 	skip_if_checker_has_descriptors();
 	skip_if_checker_hangs_children();
 	assert_true(trigger_works(wq));
-	nr_before = nr_others();
+	nr_before = nr_descriptors();
 	assert_int_equal(in_child(descriptors_child, NULL), 0);
 	assert_true(trigger_works(wq));
-	assert_int_equal(nr_others(), nr_before);
+	assert_int_equal(nr_descriptors(), nr_before);
 }
 
 /* Copies that the child has closed and used for something else are not the library's. */
