@@ -30,4 +30,14 @@ void call_at(const char *where, void (*fn)(void));
 void begin(unsigned i, int (*fn)(void));
 int end(unsigned i);
 
+/* What is to happen does, or the test fails. */
+#define COMES_TRUE(cond)                                                                           \
+	do {                                                                                       \
+		unsigned comes_tries = 0;                                                          \
+                                                                                                   \
+		while (!(cond) && comes_tries++ < 20000)                                           \
+			sleep_ns(1000000);                                                         \
+		assert_true(cond);                                                                 \
+	} while (0)
+
 #endif /* TEST_STOPS_H */

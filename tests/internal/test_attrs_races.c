@@ -91,16 +91,6 @@ static void has_not_ended(void)
 	assert_int_equal(count_get(&calls_ended), 0);
 }
 
-/* What is to happen does, or the test fails. */
-#define COMES_TRUE(cond)                                                                           \
-	do {                                                                                       \
-		unsigned comes_tries = 0;                                                          \
-                                                                                                   \
-		while (!(cond) && comes_tries++ < 20000)                                           \
-			sleep_ns(1000000);                                                         \
-		assert_true(cond);                                                                 \
-	} while (0)
-
 /* A queue whose gate is running on its first table. */
 static void begin_with_gate(unsigned flags)
 {

@@ -42,16 +42,6 @@ static int apply_nice(int nice)
 	return err;
 }
 
-/* What is to happen does, or the test fails. */
-#define COMES_TRUE(cond)                                                                           \
-	do {                                                                                       \
-		unsigned comes_tries = 0;                                                          \
-                                                                                                   \
-		while (!(cond) && comes_tries++ < 10000)                                           \
-			sleep_ns(1000000);                                                         \
-		assert_true(cond);                                                                 \
-	} while (0)
-
 static struct wqi_table *older(void)
 {
 	return wqi_load_acquire(&wqi_load_acquire(&wq->table)->older);
