@@ -8,6 +8,7 @@
 #include "charge.h"
 #include "clock.h"
 #include "closure.h"
+#include "hotplug.h"
 #include "item.h"
 #include "machine.h"
 #include "manager.h"
@@ -60,6 +61,7 @@ static void fork_reset_locked(void)
 {
 	wqi_rcu_reset();
 	wqi_manager_reset();
+	wqi_hotplug_reset();
 	wqi_monitor_reset();
 	wqi_sentinels_reset();
 	wqi_service_reset();

@@ -12,6 +12,7 @@
 
 #include "config.h"
 #include "cpu.h"
+#include "hotplug.h"
 #include "limit.h"
 #include "mem.h"
 #include "monitor.h"
@@ -35,6 +36,7 @@ static struct wqi_requests manager_requests;
 static pthread_t manager_thread; /* G */
 static bool manager_stopping;	 /* A, release/acquire */
 static uint32_t manager_busy;	 /* A, seq_cst: it makes a thread, which may take long */
+static bool manager_has_shared;	 /* manager only: a worker that CPUs matter to was made */
 
 static struct wqi_pool *manager_pool_of(struct wqi_request *request)
 {
@@ -212,6 +214,7 @@ static bool manager_create_one_locked(struct wqi_pool *pool)
 	pool->nr_failed_in_row = 0;
 	wqi_limit_count(pool, 1);
 	wqi_sentinels_forgive();
+	manager_has_shared |= !pool->dedicated;
 	return true;
 }
 
@@ -389,15 +392,22 @@ static void manager_make_sentinels(void)
 	manager_end_busy();
 }
 
-/* It allocates, reads files and waits for grace periods.  Returns when to try again. */
+/*
+ * After a worker was made, which does not wait for this.  It makes a thread; allocates, reads
+ * files and waits for grace periods.  Returns when to try again.
+ */
 static uint64_t manager_follow_cpus(void)
 {
-	uint64_t next;
+	uint64_t next = UINT64_MAX;
 
-	if (!wqi_refresh_is_asked())
+	if (!manager_has_shared && !wqi_refresh_is_asked())
 		return UINT64_MAX;
 	manager_begin_busy();
-	next = wqi_refresh_serve();
+	if (manager_has_shared)
+		wqi_hotplug_start();
+	manager_has_shared = false;
+	if (wqi_refresh_is_asked())
+		next = wqi_refresh_serve();
 	manager_end_busy();
 	return next;
 }
@@ -475,6 +485,7 @@ void wqi_manager_reset(void)
 	wqi_requests_reset(&manager_requests);
 	wqi_store_relaxed(&manager_busy, 0u);
 	wqi_store_relaxed(&manager_stopping, false);
+	manager_has_shared = false;
 	wqi_manager_pools = NULL;
 	wqi_limit_reset();
 }

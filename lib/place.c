@@ -41,11 +41,22 @@ void wqi_pool_pin_locked(struct wqi_pool *pool)
 
 	wqi_assert_held(&pool->lock);
 
-	if (!wqi_pool_mask(pool, &mask))
-		return;
 	for (worker = pool->workers; worker; worker = worker->all_next) {
 		tid = wqi_load_acquire(&worker->tid);
-		if (tid)
+		if (tid && wqi_pool_mask(worker->out_at ? worker->out_at : pool, &mask))
 			sched_setaffinity(tid, sizeof(mask), mask.set);
 	}
+}
+
+/* Where CPUs change meanwhile, it may have undone what was set for it then. */
+void wqi_pool_go_to_cpus(const struct wqi_pool *pool)
+{
+	wqi_cpu_mask mask;
+	uint32_t epoch;
+
+	do {
+		epoch = wqi_load_seq_cst(&wqi_cpus.epoch);
+		if (wqi_pool_mask(pool, &mask))
+			sched_setaffinity(0, sizeof(mask), mask.set);
+	} while (epoch != wqi_load_seq_cst(&wqi_cpus.epoch));
 }

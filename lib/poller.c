@@ -32,6 +32,7 @@ struct poller {
 	int epoll, end;	     /* I */
 	bool lost;	     /* A, release/acquire: the descriptors are not ours any more */
 	bool stopping;	     /* A, release/acquire */
+	pid_t tid;	     /* A, seq_cst: the thread's, 0 once it is about to end */
 	pthread_t thread;    /* I */
 	struct poller *next; /* Q */
 };
@@ -73,6 +74,7 @@ static void *poller_main(void *arg)
 	int nr, state;
 
 	wqi_service_begin("wq/trigger");
+	wqi_service_tell(&poller->tid);
 	while (!wqi_load_acquire(&poller->stopping) && !wqi_load_acquire(&poller->lost)) {
 		if (!poller_is_ours(poller))
 			break;
@@ -85,6 +87,7 @@ static void *poller_main(void *arg)
 		else if (errno != EINTR)
 			break;
 	}
+	wqi_store_release(&poller->tid, 0);
 	if (wqi_load_acquire(&poller->stopping))
 		return NULL;
 	/* Who waits for descriptors that the program has kept goes on doing so. */
@@ -220,6 +223,15 @@ int wqi_poller_watch_locked(int fd, uint32_t events, uint32_t serial)
 	}
 	errno = saved;
 	return ret;
+}
+
+/* One that is lost may end at any time. */
+void wqi_poller_move(const wqi_cpu_mask *mask)
+{
+	wqi_trigger_lock();
+	if (poller_newest && !wqi_load_acquire(&poller_newest->lost))
+		wqi_service_move(wqi_load_seq_cst(&poller_newest->tid), mask);
+	wqi_trigger_unlock();
 }
 
 void wqi_poller_stop(void)

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu.h"
+
 /* Does a poller run on descriptors of ours?  Under Q. */
 bool wqi_poller_is_ready_locked(void);
 
@@ -30,6 +32,9 @@ int wqi_poller_begin(void);
  * -ESTALE its descriptors have been closed just now, and it will begin anew.  Under Q.
  */
 int wqi_poller_watch_locked(int fd, uint32_t events, uint32_t serial);
+
+/* Let the thread run on these CPUs. */
+void wqi_poller_move(const wqi_cpu_mask *mask);
 
 /* End all threads, close the descriptors. */
 void wqi_poller_stop(void);

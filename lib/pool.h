@@ -189,6 +189,9 @@ bool wqi_pool_mask(const struct wqi_pool *pool, wqi_cpu_mask *mask);
 /* These have changed: move the workers there. */
 void wqi_pool_pin_locked(struct wqi_pool *pool);
 
+/* Have the calling thread run where they do. */
+void wqi_pool_go_to_cpus(const struct wqi_pool *pool);
+
 /*
  * A pool with a thread of its own, for the queue @name, whose string outlives it; or
  * for the rescuer of @rescues.  0, -ENOMEM, or -EAGAIN: the thread can't be made.

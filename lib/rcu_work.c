@@ -23,6 +23,7 @@ struct rcu_waiter {
 	uint32_t event;	  /* A, seq_cst: futex word, changed when items come */
 	bool running;	  /* G: it has a thread */
 	bool stopping;	  /* A, release/acquire */
+	pid_t tid;	  /* A, seq_cst: the thread's, or 0 */
 	pthread_t thread; /* G */
 };
 
@@ -80,6 +81,7 @@ static void *rcu_main(void *arg)
 	uint32_t event;
 
 	wqi_service_begin("wq/rcu");
+	wqi_service_tell(&waiter->tid);
 	for (;;) {
 		event = wqi_load_seq_cst(&waiter->event);
 		rw = wqi_xchg(&waiter->items, (struct wq_rcu_work *)NULL);
@@ -168,7 +170,18 @@ void wqi_rcu_works_reset(void)
 	for (waiter = rcu_waiters; waiter; waiter = waiter->next) {
 		waiter->items = NULL;
 		waiter->running = waiter->stopping = false;
+		waiter->tid = 0;
 	}
+}
+
+void wqi_rcu_works_move_locked(const wqi_cpu_mask *mask)
+{
+	struct rcu_waiter *waiter;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	for (waiter = rcu_waiters; waiter; waiter = waiter->next)
+		wqi_service_move(wqi_load_seq_cst(&waiter->tid), mask);
 }
 
 /* --- the calls --- */

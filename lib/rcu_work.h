@@ -7,6 +7,8 @@
 #ifndef WQI_RCU_WORK_H
 #define WQI_RCU_WORK_H
 
+#include "cpu.h"
+
 #include <wq/rcu.h>
 
 /*
@@ -17,6 +19,9 @@ int wqi_rcu_work_wait(struct wq_work *work);
 
 /* End the threads; nothing is armed.  No lock held. */
 void wqi_rcu_works_stop(void);
+
+/* Let the threads run on these CPUs.  Under G. */
+void wqi_rcu_works_move_locked(const wqi_cpu_mask *mask);
 
 /* In the child of a fork(): no flavour has a thread or items.  Under G. */
 void wqi_rcu_works_reset(void);

@@ -12,8 +12,10 @@
 #include "cpu.h"
 #include "fork.h"
 #include "manager.h"
+#include "poller.h"
 #include "pool.h"
 #include "quota.h"
+#include "rcu_work.h"
 #include "runtime.h"
 #include "sentinel.h"
 #include "service.h"
@@ -72,8 +74,10 @@ int wq_topology_refresh(void)
 	memset(&mask, 0, sizeof(mask));
 	wqi_lock(&wqi_runtime.lock);
 	if (refresh_is_possible_locked() && !sched_getaffinity(getpid(), sizeof(mask), mask.set)) {
-		wqi_service_move_all(&mask);
 		err = refresh_to_locked(&mask);
+		wqi_service_move_all(&mask);
+		wqi_rcu_works_move_locked(&mask);
+		wqi_poller_move(&mask);
 	}
 	wqi_unlock(&wqi_runtime.lock);
 	pthread_setcancelstate(cancel, NULL);

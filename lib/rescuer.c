@@ -2,11 +2,8 @@
 /* Owns calling rescuers and what they do out there.  Their threads: manager.c. */
 #include "rescuer.h"
 
-#include <sched.h>
-
 #include "block.h"
 #include "charge.h"
-#include "cpu.h"
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
@@ -44,17 +41,19 @@ void wqi_mayday_locked(struct wqi_pool *pool)
 		mayday_for_locked(wqi_link_work(link));
 }
 
-static void rescuer_go_to_cpus(const struct wqi_pool *pool)
+/* First it is said where: who then pins all anew looks for it there. */
+static void rescuer_go_to_cpus(struct wqi_worker *self, struct wqi_pool *home,
+			       struct wqi_pool *pool)
 {
-	wqi_cpu_mask mask;
-
-	if (wqi_pool_mask(pool, &mask))
-		sched_setaffinity(0, sizeof(mask), mask.set);
+	wqi_pool_lock(home);
+	self->out_at = pool;
+	wqi_pool_unlock(home);
+	wqi_pool_go_to_cpus(pool ? pool : home);
 }
 
 static void rescuer_enter(struct wqi_worker *self, struct wqi_pool *pool)
 {
-	rescuer_go_to_cpus(pool);
+	rescuer_go_to_cpus(self, self->pool, pool);
 	wqi_add(&wqi_rescuers_out, 1);
 	wqi_pool_lock(pool);
 	self->rescuing = self->marked = true;
@@ -175,7 +174,7 @@ void wqi_rescuer_go_locked(struct wqi_worker *self)
 		rescuer_serve_all(self, wq);
 		wqi_tables_go_on(wq);
 	}
-	rescuer_go_to_cpus(home);
+	rescuer_go_to_cpus(self, home, NULL);
 	wqi_pool_lock(home);
 	wqi_store_relaxed(&self->counted, true);
 }
@@ -195,6 +194,7 @@ void wqi_rescuer_torn_down(struct wqi_worker *self)
 	rescuer_let_go(self->rescues);
 	self->rescues = NULL;
 	wqi_pool_lock(home);
+	self->out_at = NULL;
 	wqi_store_relaxed(&self->counted, true);
 	wqi_pool_unlock(home);
 }

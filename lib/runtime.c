@@ -16,6 +16,7 @@
 #include "cpu.h"
 #include "cycles.h"
 #include "fork.h"
+#include "hotplug.h"
 #include "ids.h"
 #include "manager.h"
 #include "monitor.h"
@@ -179,6 +180,7 @@ static void runtime_end_threads(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	wqi_pools_each(wqi_manager_close);
 	wqi_manager_stop();
+	wqi_hotplug_stop();
 	wqi_clock_stop();
 	wqi_sentinels_stop();
 	wqi_monitor_stop();

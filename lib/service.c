@@ -69,27 +69,42 @@ int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void
 	return err;
 }
 
-static pid_t service_tids[WQI_NR_LASTING]; /* A, release */
+static pid_t service_tids[WQI_NR_LASTING]; /* A, seq_cst */
 
-void wqi_service_last(enum wqi_lasting which)
+/* Again, what is not asked for follows CPUs that come. */
+void wqi_service_move(pid_t tid, const wqi_cpu_mask *mask)
 {
-	wqi_store_release(&service_tids[which], gettid());
+	wqi_cpu_mask now;
+
+	memset(&now, 0, sizeof(now));
+	if (tid &&
+	    (sched_getaffinity(tid, sizeof(now), now.set) < 0 || memcmp(&now, mask, sizeof(now))))
+		sched_setaffinity(tid, sizeof(*mask), mask->set);
 }
 
 void wqi_service_move_all(const wqi_cpu_mask *mask)
 {
-	wqi_cpu_mask now;
 	unsigned i;
-	pid_t tid;
 
-	/* Again, what is not asked for follows CPUs that come. */
-	for (i = 0; i < WQI_NR_LASTING; i++) {
-		tid = wqi_load_acquire(&service_tids[i]);
-		memset(&now, 0, sizeof(now));
-		if (tid && (sched_getaffinity(tid, sizeof(now), now.set) < 0 ||
-			    memcmp(&now, mask, sizeof(now))))
-			sched_setaffinity(tid, sizeof(*mask), mask->set);
-	}
+	for (i = 0; i < WQI_NR_LASTING; i++)
+		wqi_service_move(wqi_load_seq_cst(&service_tids[i]), mask);
+}
+
+/* CPUs that change while a thread begins: either it sees that, or who moves all sees it. */
+void wqi_service_tell(pid_t *tid)
+{
+	wqi_cpu_mask mask;
+
+	wqi_xchg(tid, gettid());
+	if (!wqi_load_seq_cst(&wqi_cpus.epoch) || wqi_cpus.pretended)
+		return;
+	wqi_mask_copy(&mask, &wqi_cpus.mask);
+	wqi_service_move(*tid, &mask);
+}
+
+void wqi_service_last(enum wqi_lasting which)
+{
+	wqi_service_tell(&service_tids[which]);
 }
 
 bool wqi_service_cpus(wqi_cpu_mask *mask)

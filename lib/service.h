@@ -18,13 +18,23 @@ int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void
 void wqi_service_begin(const char *name);
 
 /* Those that live as long as the library does. */
-enum wqi_lasting { WQI_LASTING_MANAGER, WQI_LASTING_MONITOR, WQI_LASTING_CLOCK, WQI_NR_LASTING };
+enum wqi_lasting {
+	WQI_LASTING_MANAGER,
+	WQI_LASTING_MONITOR,
+	WQI_LASTING_CLOCK,
+	WQI_LASTING_HOTPLUG,
+	WQI_NR_LASTING
+};
 
 /* The calling thread is one of them. */
 void wqi_service_last(enum wqi_lasting which);
 
-/* Let them run on these CPUs. */
+/* It is another that is to be moved, and is known by this from now on. */
+void wqi_service_tell(pid_t *tid);
+
+/* Let them run on these CPUs; or another thread of the library's, 0 being none. */
 void wqi_service_move_all(const wqi_cpu_mask *mask);
+void wqi_service_move(pid_t tid, const wqi_cpu_mask *mask);
 
 /* Those on which the manager may run: the process's, if nobody has told it otherwise. */
 bool wqi_service_cpus(wqi_cpu_mask *mask);

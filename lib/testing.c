@@ -9,6 +9,8 @@
 
 #include "atomic.h"
 
+bool wqi_test_listens;
+
 static uint64_t test_seed;
 static unsigned test_one_in;
 static unsigned test_threads;

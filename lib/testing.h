@@ -31,6 +31,10 @@ void wqi_test_fault(enum wqi_fault what, unsigned after, unsigned fails);
  */
 extern void (*wqi_test_hook)(const char *where);
 
+/* Is the thread made that hears of CPUs?  Not unless a test wants it: it would take its
+ * share of the failures that tests ask for. */
+extern bool wqi_test_listens;
+
 void wqi_pause_point(const char *where);
 void wqi_yield_point(void);
 bool wqi_fault_now(enum wqi_fault what);
@@ -38,6 +42,7 @@ bool wqi_fault_now(enum wqi_fault what);
 #else
 
 #define wqi_assert(x)	    ((void)0)
+#define wqi_test_listens    (true)
 #define wqi_pause_point(w)  ((void)0)
 #define wqi_yield_point()   ((void)0)
 #define wqi_fault_now(what) (false)

@@ -47,6 +47,7 @@ struct wqi_worker {
 	unsigned place;			/* L: its place among pool->runners, if it is counted */
 	bool rescuing;			/* L: it is out, in another pool than its home */
 	struct wqi_pool *home;		/* S: a rescuer's, while it is out */
+	struct wqi_pool *out_at;	/* home's L: whose CPUs it is to have, while it is out */
 	struct wqi_table *rescues;	/* S: whose pwqs it serves, one of `users` */
 	unsigned nr_regions;		/* S: wq_block_begin() calls that are open */
 	bool retire;			/* L: told to end */

@@ -12,6 +12,7 @@
 #include "runtime.h"
 #include "stops.h"
 #include "testing.h"
+#include "worker.h"
 
 #define FOR_EVER 1000000
 
@@ -103,6 +104,33 @@ static void rescuer_serves_old_and_new(void **state)
 		assert_int_equal(wq_destroy(wq), 0);
 		assert_int_equal(wq_shutdown(), 0);
 	}
+}
+
+static int nr_cpus_of(pid_t tid)
+{
+	cpu_set_t set;
+
+	assert_int_equal(sched_getaffinity(tid, sizeof(set), &set), 0);
+	return CPU_COUNT(&set);
+}
+
+/* All workers are pinned anew then: the one that is out, where it is. */
+static void rescuer_keeps_its_cpu_over_a_refresh(void **state)
+{
+	pid_t tid;
+
+	begin_with_gate(WQ_MEM_RECLAIM | WQ_PERCPU, true);
+	tid = wq->rescuer->workers->tid;
+	assert_int_equal(nr_cpus_of(tid), 1);
+	assert_int_equal(wq_topology_refresh(), 0);
+	assert_int_equal(nr_cpus_of(tid), 1);
+	latch_post(&gate.open);
+	assert_int_equal(wq_flush(wq), 0);
+	assert_int_equal(stats_of(wq).rescued, 1);
+	COMES_TRUE(nr_cpus_of(tid) == (int)nr_usable_cpus());
+	threads_again();
+	assert_int_equal(wq_destroy(wq), 0);
+	assert_int_equal(wq_shutdown(), 0);
 }
 
 /*
@@ -325,6 +353,7 @@ static int end_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		RESCUE(rescuer_keeps_its_cpu_over_a_refresh),
 		RESCUE(rescuer_serves_old_and_new),
 		RESCUE(change_while_the_rescuer_is_between_tables),
 		RESCUE(rescuer_that_ends_on_an_old_table_lets_it_go),

@@ -255,6 +255,28 @@ static void changes_are_noticed_without_a_call(void **state)
 	load_stop_and_check(load);
 }
 
+/* No item runs, so that the monitor sleeps: the kernel's announcement it is. */
+static void hotplug_is_noticed_while_all_is_idle(void **state)
+{
+	struct wq *percpu = wq_alloc("percpu", WQ_PERCPU, 0);
+	struct probe probe;
+	cpu_set_t set;
+	unsigned i;
+
+	probe_init(&probe);
+	assert_int_equal(wq_queue_on(percpu, &probe.work, 0), 1);
+	assert_int_equal(wq_flush(percpu), 0);
+	for (i = 0; i < 2; i++) {
+		guest_set_online(NR_CPUS - 1, false);
+		while (wq_pool_cpus_read(percpu, NR_CPUS - 1, &set, sizeof(set)) != -EINVAL)
+			sched_yield();
+		guest_set_online(NR_CPUS - 1, true);
+		while (wq_pool_cpus_read(percpu, NR_CPUS - 1, &set, sizeof(set)))
+			sched_yield();
+	}
+	assert_int_equal(wq_destroy(percpu), 0);
+}
+
 /* Also after a test that failed half-way. */
 static int give_all_back(void **state)
 {
@@ -274,6 +296,7 @@ int main(void)
 		cmocka_unit_test_teardown(affinity_once_refreshed_is_settled, give_all_back),
 		cmocka_unit_test_teardown(cpuset_once_refreshed_is_settled, give_all_back),
 		cmocka_unit_test_teardown(changes_are_noticed_without_a_call, give_all_back),
+		cmocka_unit_test_teardown(hotplug_is_noticed_while_all_is_idle, give_all_back),
 	};
 
 	if (!guest_is_own()) {
