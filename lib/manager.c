@@ -393,23 +393,23 @@ static void manager_make_sentinels(void)
 }
 
 /*
- * After a worker was made, which does not wait for this.  It makes a thread; allocates, reads
- * files and waits for grace periods.  Returns when to try again.
+ * What may take long, but for workers, which do not wait for this: it makes a thread,
+ * allocates, reads files and waits for grace periods.  Returns when to try again.
  */
-static uint64_t manager_follow_cpus(void)
+static uint64_t manager_serve_slow(void)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t tables, cpus;
 
-	if (!manager_has_shared && !wqi_refresh_is_asked())
+	if (!manager_has_shared && !wqi_tables_are_asked() && !wqi_refresh_is_asked())
 		return UINT64_MAX;
 	manager_begin_busy();
 	if (manager_has_shared)
 		wqi_hotplug_start();
 	manager_has_shared = false;
-	if (wqi_refresh_is_asked())
-		next = wqi_refresh_serve();
+	tables = wqi_tables_serve();
+	cpus = wqi_refresh_serve();
 	manager_end_busy();
-	return next;
+	return tables < cpus ? tables : cpus;
 }
 
 static void *manager_main(void *arg)
@@ -427,9 +427,7 @@ static void *manager_main(void *arg)
 		if (wqi_load_acquire(&manager_stopping))
 			return NULL;
 		next = manager_serve_times();
-		other = wqi_tables_serve();
-		next = other < next ? other : next;
-		other = manager_follow_cpus();
+		other = manager_serve_slow();
 		next = other < next ? other : next;
 		now = wqi_now_ns();
 		if (next > now)

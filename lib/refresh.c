@@ -113,6 +113,8 @@ uint64_t wqi_refresh_serve(void)
 {
 	wqi_cpu_mask mask;
 
+	if (!wqi_refresh_is_asked())
+		return UINT64_MAX;
 	wqi_xchg(&refresh_asked, 0);
 	/* Who holds it may be waiting for the manager. */
 	if (!wqi_try_lock(&wqi_runtime.lock)) {

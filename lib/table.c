@@ -375,11 +375,16 @@ static bool tables_reap_all_locked(void)
 	return done;
 }
 
+bool wqi_tables_are_asked(void)
+{
+	return wqi_load_relaxed(&tables_asked);
+}
+
 uint64_t wqi_tables_serve(void)
 {
 	bool done = false;
 
-	if (!wqi_load_relaxed(&tables_asked))
+	if (!wqi_tables_are_asked())
 		return UINT64_MAX;
 	wqi_xchg(&tables_asked, 0);
 	if (wqi_try_lock(&wqi_runtime.lock)) {

@@ -76,6 +76,7 @@ void wqi_tables_emptied(struct wq *wq);
 
 /* The manager's: see to it.  Returns when to look again, or UINT64_MAX. */
 uint64_t wqi_tables_serve(void);
+bool wqi_tables_are_asked(void);
 
 /* In the child of a fork(). */
 void wqi_tables_reset(void);

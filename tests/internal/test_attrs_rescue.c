@@ -185,6 +185,24 @@ static void ordered_queue_gets_on_while_the_manager_is_stuck(void **state)
 	assert_int_equal(wq_destroy(wq), 0);
 }
 
+/* The same, while it waits for a grace period, to free an old table. */
+static void queue_gets_on_while_the_manager_frees_a_table(void **state)
+{
+	struct wq *other = wq_alloc("other", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+
+	assert_non_null(other);
+	begin_with_gate(0, false);
+	assert_int_equal(apply_nice(1), 0);
+	stop_at(0, "table over");
+	latch_post(&gate.open);
+	stop_reached(0);
+	assert_int_equal(wq_queue(other, &probes[0].work), 1);
+	COMES_TRUE(count_get(&probes[0].runs) == 1);
+	let_go(0);
+	assert_int_equal(wq_destroy(wq), 0);
+	assert_int_equal(wq_destroy(other), 0);
+}
+
 /* A change, and the items after it, while the rescuer is on its way. */
 static int call_apply(void)
 {
@@ -361,6 +379,7 @@ int main(void)
 		RESCUE(alloc_that_fails_leaves_nothing),
 		RESCUE(table_that_the_rescuer_leaves_meanwhile_is_freed),
 		RESCUE(ordered_queue_gets_on_while_the_manager_is_stuck),
+		RESCUE(queue_gets_on_while_the_manager_frees_a_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
