@@ -77,8 +77,8 @@ WQ_API void wq_attrs_fini(struct wq_attrs *attrs);
 /**
  * wq_attrs_set_nice - priority of the workers
  * @attrs: attributes
- * @nice:  from -20 to 19, as setpriority() has it; without this call it is -20 for
- *         WQ_HIGHPRI queues and 0 for others
+ * @nice:  from -20 to 19, as setpriority() has it, but for 0: then it is the process's own;
+ *         without this call it is -20 for WQ_HIGHPRI queues and 0 for others
  *
  * Where that is not permitted the workers come as near as RLIMIT_NICE lets them;
  * wq_pool_stats_read() says what they got.

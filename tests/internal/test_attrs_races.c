@@ -167,13 +167,13 @@ static void producer_with_the_old_table_has_the_old_attributes(void **state)
 		sched_yield();
 	assert_int_equal(wq_queue(wq, &wheres[1].work), 1);
 	wq_work_flush(&wheres[1].work);
-	assert_int_equal(wheres[1].nice, 1);
+	assert_int_equal(wheres[1].nice, nice_to_get(1));
 	has_not_ended();
 	let_go(0);
 	assert_int_equal(end(0), 1);
 	assert_int_equal(end(1), 0);
 	wq_work_flush(&wheres[0].work);
-	assert_int_equal(wheres[0].nice, 0);
+	assert_int_equal(wheres[0].nice, nice_to_get(0));
 	assert_int_equal(wq_destroy(wq), 0);
 }
 

@@ -39,6 +39,14 @@ void where_init(struct where *where, unsigned long *turns)
 	wq_work_init(&where->work, where_fn, where);
 }
 
+int nice_to_get(int wanted)
+{
+	int own = getpriority(PRIO_PROCESS, (id_t)getpid());
+	bool may = wanted >= own || !geteuid();
+
+	return wanted && may ? wanted : own;
+}
+
 unsigned nr_usable_cpus(void)
 {
 	unsigned nr = 0;

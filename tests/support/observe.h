@@ -24,6 +24,9 @@ void where_note(struct where *where);
 
 unsigned nr_usable_cpus(void);
 
+/* What a worker gets that is to have @wanted: 0 is the process's own; less takes privilege. */
+int nice_to_get(int wanted);
+
 /* The state letter of a thread of this process; 0: it is gone. */
 char task_state(pid_t tid);
 /* Wait until it sleeps, interruptibly or not. */

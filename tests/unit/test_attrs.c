@@ -158,7 +158,7 @@ static void queues_keep_a_copy(void **state)
 	assert_true(runs_one(wq));
 	assert_int_equal(wq_pool_cpus_read(wq, usable_cpu(0), &is, sizeof(is)), 0);
 	assert_int_equal(CPU_COUNT(&is), 1);
-	assert_int_equal(pool_stats_of(wq, usable_cpu(0)).nice, 3);
+	assert_int_equal(pool_stats_of(wq, usable_cpu(0)).nice, nice_to_get(3));
 	plain = wq_alloc_attrs("plain", 0, 0, &attrs);
 	assert_int_equal(pool_stats_of(plain, usable_cpu(0)).nice_wanted, 0);
 	assert_int_equal(wq_destroy(plain), 0);
@@ -387,7 +387,7 @@ static void item_changes_its_own_queue(void **state)
 		where_init(&where, NULL);
 		assert_int_equal(wq_queue(late.wq, &where.work), 1);
 		assert_int_equal(wq_flush(late.wq), 0);
-		assert_int_equal(where.nice, 4);
+		assert_int_equal(where.nice, nice_to_get(4));
 		assert_int_equal(wq_destroy(late.wq), 0);
 	}
 }

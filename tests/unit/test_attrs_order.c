@@ -170,7 +170,7 @@ static void item_that_queues_itself_moves_over(void **state)
 		assert_int_equal(wq_queue(again.wq, &probe.work), 1);
 		latch_wait(&probe.ended, 1);
 		wq_work_flush(&probe.work);
-		while (count_get(&again.nice) != (unsigned long)nice)
+		while (count_get(&again.nice) != (unsigned long)nice_to_get(nice))
 			sched_yield();
 	}
 	assert_int_equal(wq_work_flush(&again.work), 1);
@@ -195,12 +195,12 @@ static void unordered_item_that_queues_itself_starves_nobody(void **state)
 	assert_int_equal(wq_queue(again.wq, &probe.work), 1);
 	latch_wait(&probe.ended, 1);
 	assert_int_equal(wq_flush(again.wq), 0);
-	assert_int_equal(count_get(&again.nice), 0);
+	assert_int_equal(count_get(&again.nice), nice_to_get(0));
 	assert_true(wq_work_cancel_sync(&again.work) >= 0);
 	count_set(&again.stop, 1);
 	assert_int_equal(wq_queue(again.wq, &again.work), 1);
 	wq_work_flush(&again.work);
-	assert_int_equal(again.nice, 3);
+	assert_int_equal(again.nice, nice_to_get(3));
 	assert_int_equal(wq_destroy(again.wq), 0);
 }
 
@@ -374,7 +374,7 @@ static void order_is_kept_where_the_old_attributes_come_back(void **state)
 	assert_int_equal(gate.runs, 2);
 	for (i = 0; i < ARRAY_SIZE(where); i++) {
 		assert_int_equal(where[i].turn, i + 1);
-		assert_int_equal(where[i].nice, i % 2);
+		assert_int_equal(where[i].nice, nice_to_get(i % 2));
 	}
 	assert_int_equal(wq_destroy(wq), 0);
 }

@@ -253,7 +253,7 @@ static void workers_run_on_the_cpus_that_were_asked_for(void **state)
 		assert_int_equal(wq_apply_attrs(wq, &attrs), 0);
 		seen = see_on(wq, usable_cpu(0));
 		assert_true(CPU_EQUAL(&seen.cpus, &one));
-		assert_int_equal(seen.nice, (int)i);
+		assert_int_equal(seen.nice, nice_to_get((int)i));
 	}
 	assert_int_equal(wq_destroy(wq), 0);
 }
@@ -308,7 +308,7 @@ static void threads_of_unused_pools_end(void **state)
 		wq_attrs_set_nice(&attrs, (int)nice);
 		assert_int_equal(wq_apply_attrs(wq, &attrs), 0);
 		run_on(wq, 0);
-		assert_int_equal(pool_stats_of(wq, 0).nice, (int)nice);
+		assert_int_equal(pool_stats_of(wq, 0).nice, nice_to_get((int)nice));
 	}
 	/* The one in use, and four: each may have a worker in reserve besides. */
 	most = 5 * 2;
