@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "closure.h"
+#include "compat.h"
 #include "config.h"
 #include "fork.h"
 
@@ -71,7 +72,9 @@ void wqi_charge_hog_locked(struct wqi_worker *worker, struct wqi_pwq *pwq, wq_wo
 	worker->hogged = worker->marked = true;
 	wqi_count(&pwq->nr_intensive, 1);
 	wqi_count(&worker->pool->nr_intensive, 1);
-	hogs_note(wqi_closure_is_run(fn) && call ? call : (const void *)(uintptr_t)fn);
+	hogs_note(call && (wqi_closure_is_run(fn) || wqi_compat_is_run(fn))
+			  ? call
+			  : (const void *)(uintptr_t)fn);
 }
 
 void wqi_charge_end_locked(struct wqi_worker *self, struct wqi_pwq *pwq, wq_work_fn fn)

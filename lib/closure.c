@@ -202,15 +202,6 @@ static struct closure_run *run_of(struct wq_work *work)
 	return caa_container_of(work, struct closure_run, work);
 }
 
-/* For wq_cpu_hogs(): all closures share the item's function. */
-static void run_name(wq_call_fn fn)
-{
-	struct wqi_worker *self = wqi_worker_self;
-
-	if (wqi_likely(self))
-		wqi_store_relaxed(&self->call_fn, (const void *)(uintptr_t)fn);
-}
-
 /*
  * The run is freed after its function: earlier, a call from inside could get the
  * same memory, and would be taken for this very item, which can't run twice at
@@ -220,7 +211,7 @@ static void run_call(struct wq_work *work, void *ctx)
 {
 	struct closure_run *run = run_of(work);
 
-	run_name(run->fn);
+	wqi_worker_calls((const void *)(uintptr_t)run->fn);
 	run->fn(ctx);
 	run_free(run);
 }
@@ -239,7 +230,7 @@ static void run_later(struct wq_work *work, void *ctx)
 {
 	struct closure_later *later = later_of(work);
 
-	run_name(later->fn);
+	wqi_worker_calls((const void *)(uintptr_t)later->fn);
 	later->fn(ctx);
 	later_free(later);
 }
@@ -249,7 +240,7 @@ static void run_closure(struct wq_work *work, void *ctx)
 	struct closure_run *run = run_of(work);
 	struct wq_closure *closure = run->closure;
 
-	run_name(closure->fn);
+	wqi_worker_calls((const void *)(uintptr_t)closure->fn);
 	closure->fn(ctx);
 	/* `destroy` may end the thread: then this reference has been given back. */
 	run->closure = NULL;

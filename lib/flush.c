@@ -361,13 +361,16 @@ void wqi_queue_flush(struct wq *wq)
 
 int wq_flush(struct wq *wq)
 {
+	return wq && wq->system ? -EPERM : wqi_flush_any(wq);
+}
+
+int wqi_flush_any(struct wq *wq)
+{
 	int err;
 
 	if (!wq)
 		return -EINVAL;
 	wqi_fork_enter(false);
-	if (wq->system)
-		return -EPERM;
 	err = wqi_worker_may_wait(wq);
 	if (err)
 		return err;

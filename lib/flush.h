@@ -16,6 +16,9 @@ void wqi_flush_claim(struct wq_work *work);
 /* Wait until the run of @work that is going on, if there is one, has ended. */
 void wqi_flush_running(struct wq_work *work);
 
+/* wq_flush(), of a system queue too. */
+int wqi_flush_any(struct wq *wq);
+
 /* An item with waiters starts on @worker: they wait for its end now. */
 void wqi_flush_started_locked(struct wqi_worker *worker, const struct wq_work *work);
 

@@ -357,17 +357,17 @@ int wq_set_min_active(struct wq *wq, int n)
 	return 0;
 }
 
-bool wq_congested(struct wq *wq)
+bool wqi_queue_is_congested(struct wq *wq, int cpu)
 {
-	unsigned cpu = wqi_cpu_current(), token;
+	unsigned here = wqi_cpu_current(), token;
 	struct wqi_pwq *pwq;
 	bool congested;
 
 	if (!wq)
 		return false;
 	wqi_fork_enter(false);
-	token = wqi_rcu_read_lock_on(cpu);
-	pwq = wqi_queue_pwq_rcu(wq, cpu);
+	token = wqi_rcu_read_lock_on(here);
+	pwq = wqi_queue_pwq_rcu(wq, wqi_cpu_is_usable((unsigned)cpu) ? (unsigned)cpu : here);
 	wqi_pool_lock(wqi_pwq_pool(pwq));
 	wqi_pwq_ready_locked(pwq);
 	wqi_pool_splice_locked(wqi_pwq_pool(pwq));
@@ -375,6 +375,11 @@ bool wq_congested(struct wq *wq)
 	wqi_pool_unlock(wqi_pwq_pool(pwq));
 	wqi_rcu_read_unlock(token);
 	return congested;
+}
+
+bool wq_congested(struct wq *wq)
+{
+	return wqi_queue_is_congested(wq, -1);
 }
 
 /* Whoever was destroying it is not there, and nobody can name it any more. */

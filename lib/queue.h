@@ -90,7 +90,26 @@ int wqi_queue_unplug(struct wq *wq);
 /* Does @wq refuse an item that the caller queues?  Inside a read-side section. */
 bool wqi_queue_refuses(const struct wq *wq);
 
-#define WQI_SYSTEM_QUEUES 7
+/* wq_congested() for a CPU; one that can't be used stands for the caller's. */
+bool wqi_queue_is_congested(struct wq *wq, int cpu);
+
+enum wqi_system {
+	WQI_SYSTEM_UNBOUND,
+	WQI_SYSTEM_PERCPU,
+	WQI_SYSTEM_HIGHPRI,
+	WQI_SYSTEM_LONG,
+	WQI_SYSTEM_FREEZABLE,
+	WQI_SYSTEM_POWER_EFFICIENT,
+	WQI_SYSTEM_BH,
+	/* Linux has these too; see wq/compat/linux.h. */
+	WQI_SYSTEM_DFL_LONG,
+	WQI_SYSTEM_FREEZABLE_POWER_EFFICIENT,
+	WQI_SYSTEM_BH_HIGHPRI,
+	WQI_SYSTEM_QUEUES
+};
+
+/* As wq_system(). */
+struct wq *wqi_system_queue(enum wqi_system kind);
 
 /* Each system queue that was made; and: take them all away, to be unmade (under G). */
 void wqi_system_queues_each(void (*fn)(struct wq *wq));

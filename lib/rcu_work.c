@@ -21,7 +21,9 @@ struct rcu_waiter {
 	struct rcu_waiter *next;		/* GR */
 	struct wq_rcu_work *items;		/* A, seq_cst: newest first, by wq_later */
 	uint32_t event;	  /* A, seq_cst: futex word, changed when items come */
-	bool running;	  /* G: it has a thread */
+	uint32_t asked;	  /* A, seq_cst: how often somebody waits for all that has come */
+	uint32_t settled; /* A, seq_cst: ... and up to which of these it has gone */
+	bool running;	  /* G: it has a thread; read without by whoever queued before */
 	bool stopping;	  /* A, release/acquire */
 	pid_t tid;	  /* A, seq_cst: the thread's, or 0 */
 	pthread_t thread; /* G */
@@ -74,19 +76,32 @@ static void rcu_serve(struct rcu_waiter *waiter, struct wq_rcu_work *rw)
 	wqi_futex_wake(&rcu_over_event, INT_MAX);
 }
 
+/* What was queued before @asked was counted up has been let go. */
+static void rcu_settle(struct rcu_waiter *waiter, uint32_t asked)
+{
+	wqi_store_seq_cst(&waiter->settled, asked);
+	wqi_add(&rcu_over_event, 1);
+	wqi_futex_wake(&rcu_over_event, INT_MAX);
+}
+
 static void *rcu_main(void *arg)
 {
 	struct rcu_waiter *waiter = arg;
 	struct wq_rcu_work *rw;
-	uint32_t event;
+	uint32_t event, asked;
 
 	wqi_service_begin("wq/rcu");
 	wqi_service_tell(&waiter->tid);
 	for (;;) {
 		event = wqi_load_seq_cst(&waiter->event);
+		asked = wqi_load_seq_cst(&waiter->asked); /* ORD-SETTLE (b) */
 		rw = wqi_xchg(&waiter->items, (struct wq_rcu_work *)NULL);
 		if (rw)
 			rcu_serve(waiter, rw);
+		if (wqi_unlikely(asked != waiter->settled))
+			rcu_settle(waiter, asked);
+		else if (rw)
+			continue;
 		else if (wqi_load_acquire(&waiter->stopping))
 			return NULL;
 		else
@@ -277,6 +292,36 @@ int wqi_rcu_work_wait(struct wq_work *work)
 	if (reads)
 		flavor->thread_online();
 	return ret;
+}
+
+static void rcu_wait_settled(struct rcu_waiter *waiter)
+{
+	bool uncounted = wqi_worker_wait_begin();
+	uint32_t mine = wqi_add(&waiter->asked, 1) + 1, event; /* ORD-SETTLE (a) */
+
+	rcu_poke(waiter);
+	event = wqi_load_seq_cst(&rcu_over_event);
+	while ((int32_t)(wqi_load_seq_cst(&waiter->settled) - mine) < 0) {
+		wqi_futex_wait(&rcu_over_event, event, WQI_NO_TIMEOUT);
+		event = wqi_load_seq_cst(&rcu_over_event);
+	}
+	wqi_worker_wait_end(uncounted);
+}
+
+void wqi_rcu_works_wait(void)
+{
+	struct rcu_waiter *waiter;
+	bool reads;
+
+	for (waiter = wqi_load_acquire(&rcu_waiters); waiter; waiter = waiter->next) {
+		if (!wqi_load_relaxed(&waiter->running))
+			continue;
+		reads = rcu_offline(waiter->flavor);
+		if (!reads || !waiter->flavor->read_ongoing())
+			rcu_wait_settled(waiter);
+		if (reads)
+			waiter->flavor->thread_online();
+	}
 }
 
 /* Offline during the run too: the function may wait for a grace period itself. */

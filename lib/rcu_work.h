@@ -17,6 +17,12 @@
  */
 int wqi_rcu_work_wait(struct wq_work *work);
 
+/*
+ * Wait until all that was queued for a grace period before has been let go to its queue,
+ * but for what waits for the caller, who reads.
+ */
+void wqi_rcu_works_wait(void);
+
 /* End the threads; nothing is armed.  No lock held. */
 void wqi_rcu_works_stop(void);
 

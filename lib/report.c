@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "atomic.h"
@@ -20,19 +21,34 @@ void wq_set_report(wq_report_fn fn)
 	wqi_store_release(&report_fn, fn);
 }
 
-/* One line, in one write, so that others' output does not come between. */
+/* One line, in one write, so that others' output does not come between.  AS-safe. */
 static void report_to_stderr(const char *report)
 {
-	char line[REPORT_BYTES + 16];
-	int len = snprintf(line, sizeof(line), "libwq: %s\n", report);
+	static const char prefix[] = "libwq: ";
+	size_t begin = sizeof(prefix) - 1, len = strnlen(report, REPORT_BYTES);
+	char line[REPORT_BYTES + sizeof(prefix)];
 
-	if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+	memcpy(line, prefix, begin);
+	memcpy(line + begin, report, len);
+	line[begin + len] = '\n';
+	if (write(STDERR_FILENO, line, begin + len + 1) < 0)
 		return; /* nobody to tell */
+}
+
+void wqi_report_plain(const char *report)
+{
+	wq_report_fn fn = wqi_load_acquire(&report_fn);
+	int saved = errno;
+
+	if (fn)
+		fn(report);
+	else
+		report_to_stderr(report);
+	errno = saved;
 }
 
 void wqi_report(const char *fmt, ...)
 {
-	wq_report_fn fn = wqi_load_acquire(&report_fn);
 	char report[REPORT_BYTES];
 	int saved = errno;
 	va_list args;
@@ -40,9 +56,6 @@ void wqi_report(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(report, sizeof(report), fmt, args);
 	va_end(args);
-	if (fn)
-		fn(report);
-	else
-		report_to_stderr(report);
+	wqi_report_plain(report);
 	errno = saved;
 }

@@ -6,4 +6,7 @@
 /* One sentence, without a line's end.  No lock held. */
 void wqi_report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same for a sentence that is made already.  AS-safe, as far as the program's function is. */
+void wqi_report_plain(const char *report);
+
 #endif /* WQI_REPORT_H */

@@ -6,35 +6,26 @@
 #include "queue.h"
 #include "runtime.h"
 
-enum {
-	SYSTEM_UNBOUND,
-	SYSTEM_PERCPU,
-	SYSTEM_HIGHPRI,
-	SYSTEM_LONG,
-	SYSTEM_FREEZABLE,
-	SYSTEM_POWER_EFFICIENT,
-	SYSTEM_BH,
-	SYSTEM_NR
-};
-
 static const struct {
 	const char *name;
 	unsigned flags;
-} system_kinds[SYSTEM_NR] = {
-	[SYSTEM_UNBOUND] = {"system", 0},
-	[SYSTEM_PERCPU] = {"system_percpu", WQ_PERCPU},
-	[SYSTEM_HIGHPRI] = {"system_highpri", WQ_PERCPU | WQ_HIGHPRI},
-	[SYSTEM_LONG] = {"system_long", WQ_PERCPU},
-	[SYSTEM_FREEZABLE] = {"system_freezable", WQ_PERCPU | WQ_FREEZABLE},
-	[SYSTEM_POWER_EFFICIENT] = {"system_power_efficient", WQ_POWER_EFFICIENT},
-	[SYSTEM_BH] = {"system_bh", WQ_BH},
+} system_kinds[WQI_SYSTEM_QUEUES] = {
+	[WQI_SYSTEM_UNBOUND] = {"system", 0},
+	[WQI_SYSTEM_PERCPU] = {"system_percpu", WQ_PERCPU},
+	[WQI_SYSTEM_HIGHPRI] = {"system_highpri", WQ_PERCPU | WQ_HIGHPRI},
+	[WQI_SYSTEM_LONG] = {"system_long", WQ_PERCPU},
+	[WQI_SYSTEM_FREEZABLE] = {"system_freezable", WQ_PERCPU | WQ_FREEZABLE},
+	[WQI_SYSTEM_POWER_EFFICIENT] = {"system_power_efficient", WQ_POWER_EFFICIENT},
+	[WQI_SYSTEM_BH] = {"system_bh", WQ_BH},
+	[WQI_SYSTEM_DFL_LONG] = {"system_dfl_long", 0},
+	[WQI_SYSTEM_FREEZABLE_POWER_EFFICIENT] = {"system_freezable_power_efficient",
+						  WQ_FREEZABLE | WQ_POWER_EFFICIENT},
+	[WQI_SYSTEM_BH_HIGHPRI] = {"system_bh_highpri", WQ_BH | WQ_HIGHPRI},
 };
 
-static struct wq *system_queues[SYSTEM_NR]; /* GR */
+static struct wq *system_queues[WQI_SYSTEM_QUEUES]; /* GR */
 
-_Static_assert(SYSTEM_NR == WQI_SYSTEM_QUEUES, "room for all of them");
-
-static struct wq *system_queue(unsigned kind)
+struct wq *wqi_system_queue(enum wqi_system kind)
 {
 	struct wq *wq = wqi_load_acquire(&system_queues[kind]);
 	int err;
@@ -64,7 +55,7 @@ void wqi_system_queues_each(void (*fn)(struct wq *wq))
 {
 	unsigned i;
 
-	for (i = 0; i < SYSTEM_NR; i++) {
+	for (i = 0; i < WQI_SYSTEM_QUEUES; i++) {
 		struct wq *wq = wqi_load_acquire(&system_queues[i]);
 
 		if (wq)
@@ -78,7 +69,7 @@ unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES])
 
 	wqi_assert_held(&wqi_runtime.lock);
 
-	for (i = 0; i < SYSTEM_NR; i++) {
+	for (i = 0; i < WQI_SYSTEM_QUEUES; i++) {
 		if (!system_queues[i])
 			continue;
 		taken[nr++] = system_queues[i];
@@ -89,35 +80,35 @@ unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES])
 
 struct wq *wq_system(void)
 {
-	return system_queue(SYSTEM_UNBOUND);
+	return wqi_system_queue(WQI_SYSTEM_UNBOUND);
 }
 
 struct wq *wq_system_percpu(void)
 {
-	return system_queue(SYSTEM_PERCPU);
+	return wqi_system_queue(WQI_SYSTEM_PERCPU);
 }
 
 struct wq *wq_system_highpri(void)
 {
-	return system_queue(SYSTEM_HIGHPRI);
+	return wqi_system_queue(WQI_SYSTEM_HIGHPRI);
 }
 
 struct wq *wq_system_long(void)
 {
-	return system_queue(SYSTEM_LONG);
+	return wqi_system_queue(WQI_SYSTEM_LONG);
 }
 
 struct wq *wq_system_freezable(void)
 {
-	return system_queue(SYSTEM_FREEZABLE);
+	return wqi_system_queue(WQI_SYSTEM_FREEZABLE);
 }
 
 struct wq *wq_system_power_efficient(void)
 {
-	return system_queue(SYSTEM_POWER_EFFICIENT);
+	return wqi_system_queue(WQI_SYSTEM_POWER_EFFICIENT);
 }
 
 struct wq *wq_system_bh(void)
 {
-	return system_queue(SYSTEM_BH);
+	return wqi_system_queue(WQI_SYSTEM_BH);
 }

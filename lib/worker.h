@@ -62,8 +62,8 @@ struct wqi_worker {
 	bool aside;			/* S: it does not count in its pool: sole, or rescuing */
 	uint64_t cpu_mark_ns;		/* S: CPU time that is charged to queues already */
 	uint64_t cpu_used_ns;		/* S: what the run took, if it was measured */
-	const void *call_fn;		/* A, relaxed: if the run is a closure's, its function */
-	uint64_t seen_run;		/* A, release; the monitor's: the run at its last look */
+	const void *call_fn;	  /* A, relaxed: what the run calls, if its function is ours */
+	uint64_t seen_run;	  /* A, release; the monitor's: the run at its last look */
 	uint64_t seen_cpu_ns;	  /* A, relaxed; the monitor's: CPU time when it saw that first */
 	uint64_t last_cpu_ns;	  /* monitor only: CPU time at its last look */
 	uint32_t verdict;	  /* monitor only: what that look found */
@@ -75,6 +75,15 @@ struct wqi_worker {
 
 /* The worker that the calling thread is, or NULL. */
 extern __thread struct wqi_worker *wqi_worker_self __attribute__((tls_model("initial-exec")));
+
+/* For wq_cpu_hogs(): the item's function is the library's, and calls @fn. */
+static inline void wqi_worker_calls(const void *fn)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	if (wqi_likely(self))
+		wqi_store_relaxed(&self->call_fn, fn);
+}
 
 /* The thread's function; @arg is the struct wqi_worker. */
 void *wqi_worker_main(void *arg);

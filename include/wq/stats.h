@@ -166,7 +166,8 @@ WQ_API unsigned wq_cpu_hogs(struct wq_cpu_hog *hogs, unsigned max);
  * wq_report_fn - takes a report: one sentence without a line's end
  *
  * Called on the thread that found it, which may be one of the library's or a caller of it,
- * with no lock held.  Must not call the library.
+ * with no lock held; in a signal handler, where that queues items by wq/compat/linux.h and
+ * is refused.  Must not call the library.
  */
 typedef void (*wq_report_fn)(const char *report);
 
@@ -175,7 +176,8 @@ typedef void (*wq_report_fn)(const char *report);
  * @fn: called with each; NULL: a line on standard error, as at the start
  *
  * Reports are rare, and each is made once: that an item of a WQ_MEM_RECLAIM queue
- * waits for a queue without a rescuer (once a queue).
+ * waits for a queue without a rescuer (once a queue); and what calls of wq/compat/linux.h
+ * have no other answer for.
  *
  * Context: any thread; does not allocate.
  * Safety: MT-Safe, AS-Safe.
