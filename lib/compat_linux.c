@@ -124,20 +124,25 @@ static void linux_complain_of(const char *call, struct wq *wq, int err)
 
 #define LINUX_NAME_BYTES 256
 
-/* NULL: flags that contradict each other, with errno. */
+/* What Linux warns of; the rest that does not go together wq_alloc() knows. */
+static bool linux_flags_fit(unsigned flags, int max_active)
+{
+	if (flags & WQ_BH)
+		return !(flags & (WQ_UNBOUND | WQ_SYSFS)) && !max_active;
+	return !(flags & WQ_UNBOUND && flags & WQ_PERCPU);
+}
+
 static struct wq *linux_make(const char *name, unsigned flags, int max_active)
 {
-	bool percpu = flags & (WQ_PERCPU | WQ_POWER_EFFICIENT | WQ_BH);
-
-	flags &= ~WQ_SYSFS;
-	if (flags & WQ_BH ? max_active : flags & WQ_UNBOUND && flags & WQ_PERCPU) {
+	if (!linux_flags_fit(flags, max_active)) {
 		errno = EINVAL;
 		return NULL;
 	}
+	flags &= ~WQ_SYSFS;
 	/* Unbound already: there is no power to be saved by making it so. */
 	if (flags & (WQ_UNBOUND | WQ_ORDERED | WQ_DEDICATED))
 		flags &= ~(WQ_UNBOUND | WQ_POWER_EFFICIENT);
-	else if (!percpu)
+	else if (!(flags & (WQ_POWER_EFFICIENT | WQ_BH)))
 		flags |= WQ_PERCPU;
 	return wq_alloc(name, flags, max_active ? wq_linux_clamp_active(max_active) : 0);
 }
