@@ -355,10 +355,18 @@ static void each_fn(struct work_struct *work)
 		count_up(&each_items);
 }
 
+static void each_native(void *ctx)
+{
+	count_up((unsigned long *)ctx);
+}
+
 static void schedule_on_each_cpu_calls_it_on_each(void **state)
 {
+	unsigned long cpus = 0;
+
+	assert_int_equal(wq_run_on_each_cpu(each_native, &cpus), 0);
 	assert_int_equal(schedule_on_each_cpu(each_fn), 0);
-	assert_int_equal(each_runs, nr_usable_cpus());
+	assert_int_equal(each_runs, cpus);
 	assert_int_equal(each_items, each_runs);
 	assert_int_equal(schedule_on_each_cpu(NULL), -EINVAL);
 }
