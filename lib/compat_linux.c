@@ -62,12 +62,12 @@ static void linux_say_once(bool *said, const char *sentence)
 		wqi_report_plain(sentence);
 }
 
-void wq_linux_refused(int err)
+bool wq_linux_refused(int err)
 {
 	static bool said_shut, said_invalid, said_threads; /* A */
 
 	if (err == -EBUSY)
-		return;
+		return false;
 	if (err == -ESHUTDOWN)
 		linux_say_once(&said_shut, "an item was refused, for its queue is draining, "
 					   "plugged or being destroyed");
@@ -78,6 +78,7 @@ void wq_linux_refused(int err)
 		linux_say_once(
 			&said_threads,
 			"an item was refused, for no thread could be made, or no memory had");
+	return false;
 }
 
 bool wq_linux_not_disabled(const struct wq_work *work)
@@ -106,9 +107,10 @@ static const char *linux_reason(int err)
 	}
 }
 
-void wq_linux_complain(const char *call, int err)
+bool wq_linux_complain(const char *call, int err)
 {
 	wqi_report("%s(): %s", call, linux_reason(err));
+	return false;
 }
 
 static void linux_complain_of(const char *call, struct wq *wq, int err)

@@ -166,6 +166,16 @@ static void enable_and_queue_work_queues_at_the_last(void **state)
 	assert_false(work_pending(&job.work));
 	assert_true(enable_and_queue_work(wq, &job.work));
 	job_wait(&job, 1);
+	/* Not disabled: queued all the same.  That it was not is reported once in all. */
+	assert_true(enable_and_queue_work(wq, &job.work));
+	job_wait(&job, 2);
+	/* Enabled, and refused: the answer is of the first alone. */
+	assert_false(disable_work(&job.work));
+	assert_int_equal(wq_plug(wq_from_linux(wq)), 0);
+	assert_true(enable_and_queue_work(wq, &job.work));
+	assert_int_equal(wq_unplug(wq_from_linux(wq)), 0);
+	assert_int_equal(reports_taken(), 1);
+	assert_false(work_pending(&job.work));
 }
 
 static void states_are_the_kernels(void **state)

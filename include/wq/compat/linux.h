@@ -304,8 +304,8 @@ static inline void flush_scheduled_work(void)
 	wq_linux_flush(system_wq);
 }
 
-/** wq_linux_complain - report that @call was answered @err; private */
-WQ_API void wq_linux_complain(const char *call, int err);
+/** wq_linux_complain - report that @call was answered @err; false; private */
+WQ_API bool wq_linux_complain(const char *call, int err);
 
 static inline int wq_linux_clamp_active(int n)
 {

@@ -15,6 +15,8 @@
 #ifndef WQ_COMPAT_LINUX_CALLS_H
 #define WQ_COMPAT_LINUX_CALLS_H
 
+#include <errno.h>
+
 #include <wq/compat/linux.h>
 
 #ifdef __cplusplus
@@ -25,28 +27,25 @@ extern "C" {
  * wq_linux_refused, wq_linux_not_disabled - the rare results of calls that may be made in a
  * signal handler; private
  *
- * Both report, once for each reason.  The second answers whether the item is enabled.
+ * Both report, once for each reason.  The first answers false, the second whether the item
+ * is enabled.
  */
-WQ_API void wq_linux_refused(int err);
+WQ_API bool wq_linux_refused(int err);
 WQ_API bool wq_linux_not_disabled(const struct wq_work *work);
 
+/* What is not an errno is 0 or 1: so this takes six instructions beside the native call. */
 static inline bool wq_linux_queued(int ret)
 {
 	if (__builtin_expect(ret < 0, 0))
-		wq_linux_refused(ret);
-	return ret > 0;
+		return wq_linux_refused(ret);
+	return ret & 1;
 }
 
 static inline bool wq_linux_waited(const char *call, int ret)
 {
 	if (__builtin_expect(ret < 0, 0))
-		wq_linux_complain(call, ret);
-	return ret > 0;
-}
-
-static inline bool wq_linux_enabled(const struct wq_work *work, int ret)
-{
-	return ret > 0 || (__builtin_expect(ret < 0, 0) && wq_linux_not_disabled(work));
+		return wq_linux_complain(call, ret);
+	return ret & 1;
 }
 
 /* --- queueing --- */
@@ -192,7 +191,9 @@ static inline bool disable_work_sync(struct work_struct *work)
 
 static inline bool enable_work(struct work_struct *work)
 {
-	return wq_linux_enabled(&work->wq_item, wq_work_enable(&work->wq_item));
+	int ret = wq_work_enable(&work->wq_item);
+
+	return __builtin_expect(ret < 0, 0) ? wq_linux_not_disabled(&work->wq_item) : ret & 1;
 }
 
 static inline bool disable_delayed_work(struct delayed_work *dwork)
@@ -214,9 +215,16 @@ static inline bool enable_delayed_work(struct delayed_work *dwork)
 /* As in Linux: true says that it is enabled now, though the queue may have refused it. */
 static inline bool enable_and_queue_work(struct workqueue_struct *wq, struct work_struct *work)
 {
-	if (!enable_work(work))
+	int ret = wq_enable_and_queue(wq_from_linux(wq), &work->wq_item);
+
+	if (__builtin_expect(ret >= 0, 1))
+		return ret & 1;
+	if (ret != -EINVAL)
+		wq_linux_refused(ret);
+	else if (wq_linux_not_disabled(&work->wq_item))
+		queue_work(wq, work);
+	else
 		return false;
-	queue_work(wq, work);
 	return true;
 }
 
