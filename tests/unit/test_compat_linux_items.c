@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The kernel's names for items: made and queued, and what they ask of their worker; and for
- * calling functions, and for time.  The table at the end has a row for each.
+ * calling functions.  The table at the end has a row for each.
  */
 #include "kernel.h"
 #include "shot.h"
@@ -93,6 +93,13 @@ static void item_is_found_from_its_embedded_part(void **state)
 static DECLARE_WORK(static_work, run_a);
 static DECLARE_DELAYED_WORK(static_dwork, run_a);
 static DECLARE_DEFERRABLE_WORK(static_deferrable, run_a);
+static struct {
+	struct work_struct work;
+	struct delayed_work dwork;
+} embedding = {
+	.work = __WORK_INITIALIZER(embedding.work, run_a),
+	.dwork = __DELAYED_WORK_INITIALIZER(embedding.dwork, run_a, 0),
+};
 
 static void declared_items_are_as_initialised_ones(void **state)
 {
@@ -103,9 +110,13 @@ static void declared_items_are_as_initialised_ones(void **state)
 	memset(&dwork, 0, sizeof(dwork));
 	INIT_WORK(&work, run_a);
 	assert_memory_equal(&work, &static_work, sizeof(work));
+	assert_memory_equal(&work, &embedding.work, sizeof(work));
 	INIT_DELAYED_WORK(&dwork, run_a);
 	assert_memory_equal(&dwork, &static_dwork, sizeof(dwork));
+	assert_memory_equal(&dwork, &embedding.dwork, sizeof(dwork));
 	INIT_DEFERRABLE_WORK(&dwork, run_a);
+	assert_memory_equal(&dwork, &static_deferrable, sizeof(dwork));
+	INIT_DEFERRABLE_WORK_ONSTACK(&dwork, run_a);
 	assert_memory_equal(&dwork, &static_deferrable, sizeof(dwork));
 	runs_a = 0;
 	assert_true(queue_work(wq, &static_work));
@@ -320,30 +331,6 @@ static void signal_handler_queues_and_cancels(void **state)
 	job_wait(&signalled, 1);
 }
 
-/* --- jiffies --- */
-
-static void times_become_jiffies_rounded_up(void **state)
-{
-	unsigned long before = jiffies;
-
-	assert_int_equal(HZ, 1000);
-	assert_int_equal(msecs_to_jiffies(0), 0);
-	assert_int_equal(msecs_to_jiffies(250), HZ / 4);
-	assert_int_equal(msecs_to_jiffies(INT_MAX), INT_MAX);
-	assert_int_equal(msecs_to_jiffies((unsigned)-1), MAX_JIFFY_OFFSET);
-	assert_int_equal(usecs_to_jiffies(0), 0);
-	assert_int_equal(usecs_to_jiffies(1), 1);
-	assert_int_equal(usecs_to_jiffies(1000), 1);
-	assert_int_equal(usecs_to_jiffies(1001), 2);
-	assert_int_equal(jiffies_to_msecs(HZ), 1000);
-	assert_int_equal(jiffies_to_msecs(0), 0);
-	assert_true(time_before_eq(before, jiffies));
-	assert_true(time_after(1ul, ULONG_MAX));
-	assert_true(time_before(ULONG_MAX, 0ul));
-	assert_false(time_after(before, before));
-	assert_true(time_before_eq(now_ns() / MS, jiffies));
-}
-
 /* --- functions --- */
 
 static unsigned long each_runs, each_items;
@@ -465,7 +452,8 @@ int main(void)
 		    "to_delayed_work, to_rcu_work, current_work",
 		    "find each other", item_is_found_from_its_embedded_part),
 		ROW("DECLARE_WORK, DECLARE_DELAYED_WORK, DECLARE_DEFERRABLE_WORK, "
-		    "INIT_DEFERRABLE_WORK",
+		    "INIT_DEFERRABLE_WORK, INIT_DEFERRABLE_WORK_ONSTACK, __WORK_INITIALIZER, "
+		    "__DELAYED_WORK_INITIALIZER",
 		    "as INIT_WORK and INIT_DELAYED_WORK", declared_items_are_as_initialised_ones),
 		ROW("INIT_WORK_ONSTACK, INIT_DELAYED_WORK_ONSTACK, destroy_work_on_stack, "
 		    "destroy_delayed_work_on_stack",
@@ -474,9 +462,10 @@ int main(void)
 		    items_take_native_calls_too),
 		ROW("queue_work", "false: pending, or disabled",
 		    queue_work_is_false_where_a_run_is_to_come_or_it_is_disabled),
-		ROW("queue_work_on", "there; an offline CPU: any",
+		ROW("queue_work_on, WORK_CPU_UNBOUND", "there; an offline CPU: any",
 		    queue_work_on_runs_there_or_anywhere),
-		ROW("queue_work_node", "there; none: any", queue_work_node_runs_there_or_anywhere),
+		ROW("queue_work_node, NUMA_NO_NODE", "there; none: any",
+		    queue_work_node_runs_there_or_anywhere),
 		ROW("queue_delayed_work, queue_delayed_work_on",
 		    "jiffies, 0: at once; false: pending, or disabled",
 		    queue_delayed_work_waits_for_its_jiffies),
@@ -489,9 +478,6 @@ int main(void)
 		    queue_that_refuses_answers_false_and_says_so_once),
 		ROW("queue_work, queue_delayed_work, cancel_delayed_work", "from a signal handler",
 		    signal_handler_queues_and_cancels),
-		ROW("HZ, jiffies, msecs_to_jiffies, usecs_to_jiffies, jiffies_to_msecs, "
-		    "time_after, time_before",
-		    "a jiffy is a millisecond; rounded up", times_become_jiffies_rounded_up),
 		ROW("schedule_on_each_cpu", "an item for each CPU",
 		    schedule_on_each_cpu_calls_it_on_each),
 		ROW("work_on_cpu", "the function's result",

@@ -352,7 +352,8 @@ static void attrs_of_an_ordered_queue_keep_its_order(void **state)
 
 static void cpumasks_hold_cpus(void **state)
 {
-	cpumask_var_t mask, copy;
+	cpumask_var_t mask;
+	cpumask_t copied, *copy = &copied;
 
 	cpumask_clear(mask);
 	cpumask_set_cpu(0, mask);
@@ -411,7 +412,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROW("alloc_workqueue, WQ_UNBOUND, WQ_PERCPU, WQ_HIGHPRI, WQ_CPU_INTENSIVE, "
-		    "WQ_MEM_RECLAIM, WQ_FREEZABLE, WQ_POWER_EFFICIENT, WQ_BH, WQ_SYSFS",
+		    "WQ_MEM_RECLAIM, WQ_FREEZABLE, WQ_POWER_EFFICIENT, WQ_BH, WQ_SYSFS, "
+		    "__WQ_ORDERED",
 		    "per CPU without WQ_UNBOUND", flags_mean_what_they_mean_in_linux),
 		ROW("alloc_workqueue, alloc_ordered_workqueue", "NULL where flags do not fit",
 		    flags_that_contradict_each_other_are_refused),
@@ -438,7 +440,8 @@ int main(void)
 		    "unbound queues only", attrs_are_applied),
 		ROW("apply_workqueue_attrs", "ordered queues keep their order",
 		    attrs_of_an_ordered_queue_keep_its_order),
-		ROW("cpumask_var_t, cpumask_set_cpu, cpumask_clear_cpu, cpumask_test_cpu, "
+		ROW("cpumask, cpumask_t, cpumask_var_t, cpumask_set_cpu, cpumask_clear_cpu, "
+		    "cpumask_test_cpu, "
 		    "cpumask_clear, cpumask_setall, cpumask_copy",
 		    "hold CPUs", cpumasks_hold_cpus),
 		ROW("wq_cpu_hogs", "names func", functions_that_hog_are_named),

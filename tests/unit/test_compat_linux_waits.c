@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kernel's names for waiting, taking back and disabling, for grace periods, and for the
- * end of a queue.  The table at the end has a row for each.
+ * The kernel's names for waiting, taking back and disabling, for grace periods, for the end
+ * of a queue, and for time.  The table at the end has a row for each.
  */
 #include "kernel.h"
 #include "flavors.h"
@@ -416,6 +416,30 @@ static void system_queues_can_be_flushed_but_not_ended(void **state)
 	job_wait(&job, 1);
 }
 
+/* --- jiffies --- */
+
+static void times_become_jiffies_rounded_up(void **state)
+{
+	unsigned long before = jiffies;
+
+	assert_int_equal(HZ, 1000);
+	assert_int_equal(msecs_to_jiffies(0), 0);
+	assert_int_equal(msecs_to_jiffies(250), HZ / 4);
+	assert_int_equal(msecs_to_jiffies(INT_MAX), INT_MAX);
+	assert_int_equal(msecs_to_jiffies((unsigned)-1), MAX_JIFFY_OFFSET);
+	assert_int_equal(usecs_to_jiffies(0), 0);
+	assert_int_equal(usecs_to_jiffies(1), 1);
+	assert_int_equal(usecs_to_jiffies(1000), 1);
+	assert_int_equal(usecs_to_jiffies(1001), 2);
+	assert_int_equal(jiffies_to_msecs(HZ), 1000);
+	assert_int_equal(jiffies_to_msecs(0), 0);
+	assert_true(time_before_eq(before, jiffies));
+	assert_true(time_after(1ul, ULONG_MAX));
+	assert_true(time_before(ULONG_MAX, 0ul));
+	assert_false(time_after(before, before));
+	assert_true(time_before_eq(now_ns() / MS, jiffies));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -451,6 +475,9 @@ int main(void)
 		    drain_workqueue_waits_for_what_items_queue),
 		ROW("flush_scheduled_work, flush_workqueue", "system queues too",
 		    system_queues_can_be_flushed_but_not_ended),
+		ROW("HZ, jiffies, msecs_to_jiffies, usecs_to_jiffies, jiffies_to_msecs, "
+		    "time_after, time_after_eq, time_before, time_before_eq, MAX_JIFFY_OFFSET",
+		    "a jiffy is a millisecond; rounded up", times_become_jiffies_rounded_up),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
