@@ -81,6 +81,15 @@ bool wq_linux_refused(int err)
 	return false;
 }
 
+bool wq_linux_kept(void)
+{
+	static bool said; /* A */
+
+	linux_say_once(&said, "an item was not taken back, for it waits for a grace period, was "
+			      "disabled too often, or was not initialised");
+	return false;
+}
+
 bool wq_linux_not_disabled(const struct wq_work *work)
 {
 	static bool said; /* A */

@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the tests of the kernel's names share. */
+#define HZ 300 /* not what the tests have: each file has its own */
 #include "kernel.h"
+
+unsigned long msecs_to_jiffies_of_300(unsigned m)
+{
+	return msecs_to_jiffies(m);
+}
+
+uint64_t delay_ns_of_300(unsigned long delay)
+{
+	return wq_linux_delay_ns(delay);
+}
 
 static void job_run(struct job *job)
 {

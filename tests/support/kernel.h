@@ -32,6 +32,10 @@ void job_init_gate(struct job *job);
 /* Wait until so many runs have ended, and none is going on. */
 void job_wait(struct job *job, unsigned long runs);
 
+/* In a file where HZ is 300. */
+unsigned long msecs_to_jiffies_of_300(unsigned m);
+uint64_t delay_ns_of_300(unsigned long delay);
+
 /* Reports since the start or the last call; and the text of the last. */
 unsigned reports_taken(void);
 extern char report_last[256];

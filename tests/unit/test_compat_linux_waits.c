@@ -232,9 +232,10 @@ static void rcu_work_runs_after_the_readers(void **state)
 	assert_false(queue_rcu_work(wq, &object.rwork));
 	assert_false(queue_work(wq, &object.rwork.work));
 	assert_true(work_pending(&object.rwork.work));
-	/* It can't be taken back: false, and the one that would wait says so. */
+	/* It can't be taken back: false, which the first two report together once. */
 	assert_false(cancel_work(&object.rwork.work));
 	assert_false(disable_work(&object.rwork.work));
+	assert_int_equal(reports_taken(), 1);
 	assert_false(cancel_work_sync(&object.rwork.work));
 	assert_int_equal(reports_taken(), 1);
 	reader_end(&reader);
@@ -438,6 +439,12 @@ static void times_become_jiffies_rounded_up(void **state)
 	assert_true(time_before(ULONG_MAX, 0ul));
 	assert_false(time_after(before, before));
 	assert_true(time_before_eq(now_ns() / MS, jiffies));
+	assert_int_equal(msecs_to_jiffies_of_300(1000), 300);
+	assert_int_equal(msecs_to_jiffies_of_300(1), 1);
+	assert_int_equal(msecs_to_jiffies_of_300(11), 4);
+	/* A third of a nanosecond is missing in a jiffy: then a delay is longer, not shorter. */
+	assert_in_range(delay_ns_of_300(300), 1000 * MS, 1000 * MS + 300);
+	assert_int_equal(delay_ns_of_300(ULONG_MAX), UINT64_MAX);
 }
 
 int main(void)

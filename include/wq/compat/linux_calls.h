@@ -10,6 +10,8 @@
  *               dropped, and the answer is true), that an argument is not valid or threads
  *               could not be made is reported, once for each reason.
  *   waiting     false, and reported: it would have been for ever, so it was not waited for.
+ *   taking      false; reported, once, where it was not idle: an RCU item that waits for its
+ *   back        grace period stays, and so does one that was disabled too often.
  *   enabling    an item that was not disabled: true, as in Linux, and reported once.
  */
 #ifndef WQ_COMPAT_LINUX_CALLS_H
@@ -24,13 +26,14 @@ extern "C" {
 #endif
 
 /**
- * wq_linux_refused, wq_linux_not_disabled - the rare results of calls that may be made in a
- * signal handler; private
+ * wq_linux_refused, wq_linux_kept, wq_linux_not_disabled - the rare results of calls that may
+ * be made in a signal handler: queueing, taking back, enabling; private
  *
- * Both report, once for each reason.  The first answers false, the second whether the item
+ * They report, once for each reason.  The first two answer false, the third whether the item
  * is enabled.
  */
 WQ_API bool wq_linux_refused(int err);
+WQ_API bool wq_linux_kept(void);
 WQ_API bool wq_linux_not_disabled(const struct wq_work *work);
 
 /* What is not an errno is 0 or 1: so this takes six instructions beside the native call. */
@@ -38,6 +41,13 @@ static inline bool wq_linux_queued(int ret)
 {
 	if (__builtin_expect(ret < 0, 0))
 		return wq_linux_refused(ret);
+	return ret & 1;
+}
+
+static inline bool wq_linux_taken(int ret)
+{
+	if (__builtin_expect(ret < 0, 0))
+		return wq_linux_kept();
 	return ret & 1;
 }
 
@@ -160,7 +170,7 @@ static inline bool flush_rcu_work(struct rcu_work *rwork)
 
 static inline bool cancel_work(struct work_struct *work)
 {
-	return wq_work_cancel(&work->wq_item) > 0;
+	return wq_linux_taken(wq_work_cancel(&work->wq_item));
 }
 
 static inline bool cancel_work_sync(struct work_struct *work)
@@ -170,7 +180,7 @@ static inline bool cancel_work_sync(struct work_struct *work)
 
 static inline bool cancel_delayed_work(struct delayed_work *dwork)
 {
-	return wq_delayed_work_cancel(&dwork->wq_item) > 0;
+	return wq_linux_taken(wq_delayed_work_cancel(&dwork->wq_item));
 }
 
 static inline bool cancel_delayed_work_sync(struct delayed_work *dwork)
@@ -181,7 +191,7 @@ static inline bool cancel_delayed_work_sync(struct delayed_work *dwork)
 
 static inline bool disable_work(struct work_struct *work)
 {
-	return wq_work_disable(&work->wq_item) > 0;
+	return wq_linux_taken(wq_work_disable(&work->wq_item));
 }
 
 static inline bool disable_work_sync(struct work_struct *work)
@@ -198,7 +208,7 @@ static inline bool enable_work(struct work_struct *work)
 
 static inline bool disable_delayed_work(struct delayed_work *dwork)
 {
-	return wq_delayed_work_disable(&dwork->wq_item) > 0;
+	return wq_linux_taken(wq_delayed_work_disable(&dwork->wq_item));
 }
 
 static inline bool disable_delayed_work_sync(struct delayed_work *dwork)
