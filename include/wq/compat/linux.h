@@ -15,8 +15,8 @@
  * work_busy() and their like may be called from signal handlers, once the queue they name
  * was made (schedule_work(): once one of the system queue's names was used).
  *
- * The names are functions, except jiffies and the system queues, which are expressions, and
- * alloc_workqueue(), alloc_ordered_workqueue() and queue_rcu_work(), which are macros.
+ * Names that take arguments are functions or macros; jiffies and the system queues are
+ * expressions.  Since: 0.1
  */
 #ifndef WQ_COMPAT_LINUX_H
 #define WQ_COMPAT_LINUX_H
