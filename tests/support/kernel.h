@@ -16,7 +16,7 @@
 		names ": " promise, test, NULL, no_report_is_left, NULL                            \
 	}
 
-/* Both kinds of items that queue_work() and queue_delayed_work() take. */
+/* Both kinds of items that queue_work() and queue_delayed_work() take: one at a time. */
 struct job {
 	struct work_struct work;
 	struct delayed_work dwork;

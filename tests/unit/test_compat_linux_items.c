@@ -154,8 +154,9 @@ static void items_take_native_calls_too(void **state)
 	assert_ptr_equal(wq_to_linux(native), wq);
 	job_init(&job);
 	assert_int_equal(wq_queue(native, &job.work.wq_item), 1);
-	assert_int_equal(wq_queue_delayed(native, &job.dwork.wq_item, 1), 1);
 	assert_int_equal(wq_flush(native), 0);
+	job_wait(&job, 1);
+	assert_int_equal(wq_queue_delayed(native, &job.dwork.wq_item, 1), 1);
 	job_wait(&job, 2);
 	assert_ptr_equal(job.where.wq, native);
 }
