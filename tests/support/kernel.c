@@ -61,6 +61,24 @@ void job_wait(struct job *job, unsigned long runs)
 	assert_int_equal(job->runs, runs);
 }
 
+struct kind kind_of(struct workqueue_struct *wq)
+{
+	struct wq_pool_stats stats;
+	struct kind kind;
+	struct job job;
+
+	assert_non_null(wq);
+	job_init(&job);
+	assert_true(queue_work_on(usable_cpu(0), wq, &job.work));
+	job_wait(&job, 1);
+	assert_ptr_equal(job.where.wq, wq_from_linux(wq));
+	stats = pool_stats_of(wq_from_linux(wq), usable_cpu(0));
+	kind.percpu = stats.cpu >= 0;
+	kind.highpri = stats.nice_wanted == -20;
+	kind.bh = strchr(job.where.name, 'B') != NULL;
+	return kind;
+}
+
 static unsigned nr_reports;
 char report_last[256];
 

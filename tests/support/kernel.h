@@ -32,6 +32,13 @@ void job_init_gate(struct job *job);
 /* Wait until so many runs have ended, and none is going on. */
 void job_wait(struct job *job, unsigned long runs);
 
+/* What a queue is, as an item of it shows. */
+struct kind {
+	bool percpu, highpri, bh;
+};
+
+struct kind kind_of(struct workqueue_struct *wq);
+
 /* In a file where HZ is 300. */
 unsigned long msecs_to_jiffies_of_300(unsigned m);
 uint64_t delay_ns_of_300(unsigned long delay);

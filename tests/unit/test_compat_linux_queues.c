@@ -17,28 +17,6 @@ static int setup(void **state)
 
 /* --- what kind of queue it is --- */
 
-struct kind {
-	bool percpu, highpri, bh;
-};
-
-static struct kind kind_of(struct workqueue_struct *wq)
-{
-	struct wq_pool_stats stats;
-	struct kind kind;
-	struct job job;
-
-	assert_non_null(wq);
-	job_init(&job);
-	assert_true(queue_work_on(usable_cpu(0), wq, &job.work));
-	job_wait(&job, 1);
-	assert_ptr_equal(job.where.wq, wq_from_linux(wq));
-	stats = pool_stats_of(wq_from_linux(wq), usable_cpu(0));
-	kind.percpu = stats.cpu >= 0;
-	kind.highpri = stats.nice_wanted == -20;
-	kind.bh = strchr(job.where.name, 'B') != NULL;
-	return kind;
-}
-
 static void flags_mean_what_they_mean_in_linux(void **state)
 {
 	static const struct {
@@ -234,28 +212,50 @@ static void max_active_is_clamped(void **state)
 	destroy_workqueue(wq);
 }
 
+/* What is not frozen, and comes later on the same CPU, has run: so would these have. */
+static void frozen_queues_hold(struct workqueue_struct *wq)
+{
+	struct workqueue_struct *queues[] = {wq, system_freezable_wq,
+					     system_freezable_power_efficient_wq};
+	struct job waiting[ARRAY_SIZE(queues)], other;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(queues); i++) {
+		job_init(&waiting[i]);
+		assert_true(queue_work_on(usable_cpu(0), queues[i], &waiting[i].work));
+	}
+	for (i = 1; i <= 3; i++) {
+		job_init(&other);
+		assert_true(schedule_work_on(usable_cpu(0), &other.work));
+		job_wait(&other, 1);
+	}
+	for (i = 0; i < ARRAY_SIZE(queues); i++)
+		assert_int_equal(count_get(&waiting[i].runs), 0);
+	thaw_workqueues();
+	for (i = 0; i < ARRAY_SIZE(queues); i++)
+		job_wait(&waiting[i], 1);
+}
+
 static void freezing_holds_freezable_queues(void **state)
 {
 	struct workqueue_struct *wq = create_freezable_workqueue("frozen");
-	struct job running, waiting;
+	struct job running;
 
 	job_init_gate(&running);
-	job_init(&waiting);
 	assert_true(queue_work(wq, &running.work));
 	latch_wait(&running.started, 1);
 	freeze_workqueues_begin();
-	assert_true(queue_work(wq, &waiting.work));
 	assert_true(freeze_workqueues_busy());
 	freeze_workqueues_begin();
 	assert_int_equal(reports_taken(), 1);
 	latch_post(&running.open);
 	while (freeze_workqueues_busy())
 		sched_yield();
-	assert_int_equal(waiting.runs, 0);
+	assert_int_equal(running.ended.count, 1);
+	frozen_queues_hold(wq);
 	thaw_workqueues();
-	thaw_workqueues();
+	assert_false(freeze_workqueues_busy());
 	destroy_workqueue(wq);
-	assert_int_equal(waiting.runs, 1);
 }
 
 /* --- system queues --- */
@@ -294,6 +294,48 @@ static void system_queues_have_their_names_old_and_new(void **state)
 }
 
 /* --- attributes --- */
+
+/* Fresh ones are those of a queue that was given none: the two share their workers. */
+static void fresh_attrs_are_the_default(void **state)
+{
+	struct workqueue_struct *wq = alloc_workqueue("given", WQ_UNBOUND, 0);
+	struct workqueue_struct *other = alloc_workqueue("not", WQ_UNBOUND, 0);
+	struct workqueue_attrs *attrs = alloc_workqueue_attrs();
+	uint64_t started;
+
+	assert_int_equal(apply_workqueue_attrs(wq, attrs), 0);
+	assert_false(kind_of(wq).percpu);
+	started = pool_stats_of(wq_from_linux(wq), usable_cpu(0)).started;
+	assert_false(kind_of(other).percpu);
+	assert_int_equal(pool_stats_of(wq_from_linux(wq), usable_cpu(0)).started, started + 1);
+	free_workqueue_attrs(attrs);
+	destroy_workqueue(wq);
+	destroy_workqueue(other);
+}
+
+/* Each CPU is a pod, which workers leave or do not. */
+static void strict_attrs_keep_workers_in_their_pod(void **state)
+{
+	struct workqueue_struct *wq = alloc_workqueue("strict", WQ_UNBOUND, 0);
+	struct workqueue_attrs *attrs = alloc_workqueue_attrs();
+	unsigned i, nr_cpus[2];
+	struct job job;
+
+	skip_if_cpus_are_pretended();
+	attrs->affn_scope = WQ_AFFN_CPU;
+	for (i = 0; i < 2; i++) {
+		attrs->affn_strict = i;
+		assert_int_equal(apply_workqueue_attrs(wq, attrs), 0);
+		job_init(&job);
+		assert_true(queue_work(wq, &job.work));
+		job_wait(&job, 1);
+		nr_cpus[i] = (unsigned)job.where.nr_cpus;
+	}
+	assert_int_equal(nr_cpus[0], nr_usable_cpus());
+	assert_int_equal(nr_cpus[1], 1);
+	free_workqueue_attrs(attrs);
+	destroy_workqueue(wq);
+}
 
 static void attrs_are_applied(void **state)
 {
@@ -438,6 +480,10 @@ int main(void)
 		ROW("workqueue_attrs, alloc_workqueue_attrs, apply_workqueue_attrs, "
 		    "free_workqueue_attrs, WQ_AFFN_DFL",
 		    "unbound queues only", attrs_are_applied),
+		ROW("alloc_workqueue_attrs", "as of queues that are given none",
+		    fresh_attrs_are_the_default),
+		ROW("workqueue_attrs", "affn_strict: in the pod",
+		    strict_attrs_keep_workers_in_their_pod),
 		ROW("apply_workqueue_attrs", "ordered queues keep their order",
 		    attrs_of_an_ordered_queue_keep_its_order),
 		ROW("cpumask, cpumask_t, cpumask_var_t, cpumask_set_cpu, cpumask_clear_cpu, "
