@@ -94,18 +94,15 @@ static inline void free_workqueue_attrs(struct workqueue_attrs *attrs)
 
 static inline int wq_linux_attrs_set(struct wq_attrs *to, const struct workqueue_attrs *from)
 {
-	struct cpumask all;
 	int err = wq_attrs_set_nice(to, from->nice);
 
-	cpumask_setall(&all);
 	if (!err)
 		err = wq_attrs_set_strict(to, from->affn_strict);
 	if (!err && from->affn_scope != WQ_AFFN_DFL)
 		err = wq_attrs_set_affinity(to, from->affn_scope);
-	/* All is what it is without, and equal attributes share their workers. */
-	if (!err && memcmp(from->cpumask, &all, sizeof(all)))
+	if (!err)
 		err = wq_attrs_set_cpumask(to, (const cpu_set_t *)(const void *)from->cpumask->bits,
-					   sizeof(all));
+					   sizeof(from->cpumask));
 	return err;
 }
 
