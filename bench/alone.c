@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A workload in a process of its own: there the peer is fresh, and no other peer's
- * threads count.  wq-bench runs itself, and reads a figure a line.
+ * threads count.  wq-bench runs itself, or the program that is the peer, and reads a figure
+ * a line.
  */
 #include "bench.h"
 
@@ -10,6 +11,7 @@
 #include <math.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +40,21 @@ void bench_print_alone(const struct bench_workload *workload, const struct bench
 	bench_must(!fflush(stdout), "writing the figures");
 }
 
-static pid_t spawn_self(char *const argv[], int out)
+/* The program beside this one, or this one. */
+static void find_program(const char *beside, char *path, size_t bytes)
+{
+	ssize_t got = readlink("/proc/self/exe", path, bytes - 1);
+	char *name;
+
+	bench_must(got > 0, "readlink");
+	path[got] = '\0';
+	name = strrchr(path, '/') + 1;
+	bench_must(!beside || (size_t)(name - path) + strlen(beside) < bytes, "room for a path");
+	if (beside)
+		memcpy(name, beside, strlen(beside) + 1);
+}
+
+static pid_t spawn(const char *path, char *const argv[], int out)
 {
 	posix_spawn_file_actions_t actions;
 	pid_t child;
@@ -47,8 +63,8 @@ static pid_t spawn_self(char *const argv[], int out)
 	bench_must(!posix_spawn_file_actions_init(&actions) &&
 			   !posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO),
 		   "preparing a process");
-	err = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ);
-	bench_must(!err, "starting a process");
+	err = posix_spawn(&child, path, &actions, NULL, argv, environ);
+	bench_must(!err, path);
 	posix_spawn_file_actions_destroy(&actions);
 	return child;
 }
@@ -65,12 +81,14 @@ void bench_run_alone(const struct bench_workload *workload, const struct bench_p
 			      (char *)(quick ? "--quick" : NULL),
 			      NULL};
 	int fds[2], status = -1;
+	char path[4096];
 	unsigned i;
 	pid_t child;
 	FILE *from;
 
 	bench_must(!pipe2(fds, O_CLOEXEC), "pipe2");
-	child = spawn_self(argv, fds[1]);
+	find_program(peer->program, path, sizeof(path));
+	child = spawn(path, argv, fds[1]);
 	close(fds[1]);
 	from = fdopen(fds[0], "r");
 	bench_must(from, "fdopen");

@@ -16,6 +16,10 @@
 
 #include "naive.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* An item that any peer can take; 64 bytes, a cache line each. */
 struct bench_item {
 	union {
@@ -24,7 +28,8 @@ struct bench_item {
 		struct {
 			bool notify, done;
 		} glib;
-		void *uv; /* the request, made by init */
+		void *uv;   /* the request, made by init */
+		void *asio; /* memory for the handler, made by init */
 	};
 	void (*fn)(struct bench_item *item);
 	uint64_t number;
@@ -73,12 +78,20 @@ struct bench_peer {
 	/* Free what init made.  NULL: nothing. */
 	void (*fini)(struct bench_item *item);
 	const struct bench_timer_ops *timers;
+	/*
+	 * A program beside this one, which does as bench_print_alone(), in place of all of
+	 * the above.  NULL: none.
+	 */
+	const char *program;
+	/* The workloads that it knows, up to NULL. */
+	const char *const *workloads;
 };
 
-extern const struct bench_peer bench_peer_glib, bench_peer_uv, bench_peer_ev, bench_peer_event;
+extern const struct bench_peer bench_peer_glib, bench_peer_uv, bench_peer_ev, bench_peer_event,
+	bench_peer_tbb, bench_peer_asio, bench_peer_go;
 extern const struct bench_peer *const bench_peers[];
 extern const unsigned bench_nr_peers;
-#define BENCH_MAX_PEERS 6
+#define BENCH_MAX_PEERS 9
 
 /* What a workload measures; two of the same name share a cell: p50 / p99. */
 struct bench_figure {
@@ -214,5 +227,9 @@ bool bench_pin(unsigned index);
 
 /* Round trip of a cache line between the first two CPUs, in ns; 0 with one CPU. */
 double bench_probe_line(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* BENCH_H */

@@ -6,6 +6,10 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct bench_loop {
 	void (*run)(void);  /* until one of the calls ends it */
 	void (*wake)(void); /* have the thread call bench_loop_make_call() */
@@ -25,5 +29,9 @@ void bench_loop_make_call(struct bench_loop *loop);
 
 /* By a call of @end, which ends the loop. */
 void bench_loop_stop(struct bench_loop *loop, void (*end)(void *arg));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* BENCH_LOOP_H */

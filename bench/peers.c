@@ -181,6 +181,15 @@ const struct bench_peer *const bench_peers[] = {
 #ifdef BENCH_UV
 	&bench_peer_uv,
 #endif
+#ifdef BENCH_TBB
+	&bench_peer_tbb,
+#endif
+#ifdef BENCH_ASIO
+	&bench_peer_asio,
+#endif
+#ifdef BENCH_GO
+	&bench_peer_go,
+#endif
 #ifdef BENCH_EV
 	&bench_peer_ev,
 #endif

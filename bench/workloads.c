@@ -2,6 +2,8 @@
 /* The workloads, in the order in which they are run and printed. */
 #include "bench.h"
 
+#include <string.h>
+
 #define PLAIN(workload, unit)                                                                      \
 	{                                                                                          \
 		.name = #workload, .run = bench_##workload, .figures = {{#workload, unit}},        \
@@ -167,8 +169,17 @@ const unsigned bench_nr_workloads = sizeof(bench_workloads) / sizeof(bench_workl
 _Static_assert(sizeof(bench_workloads) / sizeof(bench_workloads[0]) <= BENCH_MAX_WORKLOADS,
 	       "room for the results");
 
+static bool is_known(const char *const *names, const char *name)
+{
+	while (*names && strcmp(*names, name))
+		names++;
+	return *names;
+}
+
 bool bench_applies(const struct bench_workload *workload, const struct bench_peer *peer)
 {
+	if (peer->program)
+		return is_known(peer->workloads, workload->name);
 	if (workload->own)
 		return peer == bench_peers[bench_nr_peers - 1];
 	return workload->timers ? peer->timers != NULL : peer->queue != NULL;

@@ -128,7 +128,7 @@ static void run_one(unsigned w, unsigned p, unsigned round, FILE *json)
 	double line_ns[2] = {bench_probe_line(), 0}, values[BENCH_MAX_FIGURES];
 
 	print_progress(round, workload->name, peer->name);
-	if (workload->alone && bench_applies(workload, peer))
+	if ((workload->alone || peer->program) && bench_applies(workload, peer))
 		bench_run_alone(workload, peer, choice.quick, values);
 	else
 		bench_run(workload, peer, choice.quick, values);
@@ -141,7 +141,8 @@ static void run_all(FILE *json)
 	unsigned w, p, round;
 
 	for (p = 0; p < bench_nr_peers; p++)
-		bench_peers[p]->start();
+		if (bench_peers[p]->start)
+			bench_peers[p]->start();
 	for (round = 0; round < choice.rounds; round++)
 		for (w = 0; w < bench_nr_workloads; w++)
 			for (p = 0; p < bench_nr_peers; p++)
@@ -151,7 +152,8 @@ static void run_all(FILE *json)
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
 	for (p = 0; p < bench_nr_peers; p++)
-		bench_peers[p]->stop();
+		if (bench_peers[p]->stop)
+			bench_peers[p]->stop();
 }
 
 int main(int argc, char **argv)
