@@ -7,6 +7,9 @@
 
 #include <semaphore.h>
 
+#define BENCH_MAX_PRODUCERS 16u
+#define BENCH_NR_PRODUCERS  5u
+
 struct bench_batch {
 	uint64_t ran, to_run; /* the first is atomic */
 	sem_t all_ran;
@@ -30,8 +33,8 @@ uint64_t bench_wait_all(void);
 void bench_end(void);
 
 /*
- * Threads queue so many items that do nothing; with @apart, of at most 4, each from a CPU
- * of its own.  Nanoseconds an item until all have run, or NAN: the peer can't do that.
+ * Threads queue so many items that do nothing; with @apart each from a CPU of its own.  Nanoseconds
+ * an item until all have run, or NAN: the peer can't do that.
  */
 double bench_produce(const struct bench_peer *peer, unsigned nr_producers, bool apart, uint64_t nr,
 		     void (*queue)(struct bench_item *item));

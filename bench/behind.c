@@ -282,7 +282,7 @@ static void behind(const struct bench_peer *peer, bool quick, const struct way *
 
 	way = this_way;
 	peer_now = peer;
-	if (way->open && !way->open())
+	if (!peer->queue_one_cpu || (way->open && !way->open()))
 		return;
 	/* libuv's pool has a size for the whole process, and starts with the first item. */
 	bench_must(!setenv("UV_THREADPOOL_SIZE", "1", 1), "setenv");

@@ -93,7 +93,7 @@ extern const struct bench_peer *const bench_peers[];
 extern const unsigned bench_nr_peers;
 #define BENCH_MAX_PEERS 9
 
-/* What a workload measures; two of the same name share a cell: p50 / p99. */
+/* What a workload measures; some of the same name share a cell. */
 struct bench_figure {
 	const char *name, *unit;
 };
@@ -101,8 +101,10 @@ struct bench_figure {
 
 enum bench_table {
 	BENCH_PLAIN,
-	BENCH_PAIRS,
-	BENCH_FORKS, /* each peer is compared with itself, without and with items */
+	BENCH_PAIRS,   /* p50 / p99 */
+	BENCH_TRIPLES, /* p50 / p99 / p99.9 */
+	BENCH_FORKS,   /* each peer is compared with itself, without and with items */
+	BENCH_LIMITS,  /* of the machine, which no peer takes part in */
 };
 
 struct bench_workload {
@@ -111,16 +113,17 @@ struct bench_workload {
 	 */
 	void (*run)(const struct bench_peer *peer, bool quick, double *values);
 	enum bench_table table;
-	bool alone;  /* in a process of its own: see alone.c */
-	bool timers; /* of the peer's timers, not of its items */
-	bool own;    /* of libwq, which no peer has */
-	bool fresh;  /* with `alone`: it starts the peer itself */
+	bool alone;   /* in a process of its own: see alone.c */
+	bool timers;  /* of the peer's timers, not of its items */
+	bool own;     /* of libwq, which no peer has */
+	bool fresh;   /* with `alone`: it starts the peer itself */
+	bool lengthy; /* --quick leaves it out */
 	struct bench_figure figures[BENCH_MAX_FIGURES];
 };
 
 extern const struct bench_workload bench_workloads[];
 extern const unsigned bench_nr_workloads;
-#define BENCH_MAX_WORKLOADS 32
+#define BENCH_MAX_WORKLOADS 48
 
 /* Does the peer have what it is about? */
 bool bench_applies(const struct bench_workload *workload, const struct bench_peer *peer);
@@ -138,6 +141,20 @@ void bench_spawn_tree(const struct bench_peer *peer, bool quick, double *values)
 void bench_resubmit_chain(const struct bench_peer *peer, bool quick, double *values);
 void bench_pingpong_hot(const struct bench_peer *peer, bool quick, double *values);
 void bench_pingpong_cold(const struct bench_peer *peer, bool quick, double *values);
+
+/* ... and from 1 to 16 threads. */
+void bench_producers(const struct bench_peer *peer, bool quick, double *values);
+
+/* latency.c: from queueing to start, under load. */
+void bench_latency(const struct bench_peer *peer, bool quick, double *values);
+
+/* calls.c: per-CPU queues, cancel and flush, closures: what only libwq has. */
+void bench_percpu(const struct bench_peer *peer, bool quick, double *values);
+void bench_cancel_flush(const struct bench_peer *peer, bool quick, double *values);
+void bench_closure(const struct bench_peer *peer, bool quick, double *values);
+
+/* limits.c: what the machine itself takes. */
+void bench_limits(const struct bench_peer *peer, bool quick, double *values);
 
 /* scopes.c: the same on queues of each affinity scope. */
 void bench_scopes_1p(const struct bench_peer *peer, bool quick, double *values);
@@ -221,6 +238,9 @@ double bench_percentile_us(uint64_t *took, uint64_t nr, unsigned percent);
 
 /* Of at most 100 values. */
 double bench_median(const double *values, unsigned nr);
+
+/* That the process may use. */
+unsigned bench_nr_cpus(void);
 
 /* Move the caller to one of the process's CPUs, by their order.  False: there are fewer. */
 bool bench_pin(unsigned index);

@@ -223,6 +223,7 @@ static void start(void)
 	struct wq_config config = WQ_CONFIG_INIT;
 	unsigned i;
 
+	config.max_threads = 1; /* nobody takes items while the gate is closed */
 	config.spin_max_us = 0;
 	config.cpu_intensive_us = 0;
 	must(!wq_configure(&config), "wq_configure");

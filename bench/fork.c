@@ -115,6 +115,8 @@ void bench_fork_exec(const struct bench_peer *peer, bool quick, double *values)
 	time_forks(took + half, nr - half);
 	values[0] = bench_percentile_us(took, nr, 50);
 	values[1] = bench_percentile_us(took + nr, nr, 50);
+	for (i = 0; i <= nr_items && peer->fini; i++)
+		peer->fini(&items[i]);
 	free(took);
 	free(items);
 }

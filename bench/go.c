@@ -3,9 +3,10 @@
 #include "bench.h"
 
 static const char *const known[] = {
-	"empty_1p",  "empty_2p",	 "empty_4p",	  "spawn_tree",	  "resubmit_chain",
-	"serial_2p", "pingpong_hot",	 "pingpong_cold", "blocking_256", "starvation",
-	"idle",	     "timer_arm_cancel", "timer_late",	  NULL,
+	"empty_1p",	  "empty_2p",	      "empty_4p",     "spawn_tree",
+	"resubmit_chain", "serial_2p",	      "producers",    "latency",
+	"pingpong_hot",	  "pingpong_cold",    "blocking_256", "starvation",
+	"idle",		  "timer_arm_cancel", "timer_late",   NULL,
 };
 
 const struct bench_peer bench_peer_go = {

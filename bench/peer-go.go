@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -62,7 +63,10 @@ func mustHaveRun(nr int) {
 }
 
 func empty(producers int) []float64 {
-	nr := pick(400000, 2000000)
+	return emptyOf(producers, pick(400000, 2000000))
+}
+
+func emptyOf(producers, nr int) []float64 {
 	var group sync.WaitGroup
 	group.Add(nr)
 	ran = 0
@@ -78,6 +82,14 @@ func empty(producers int) []float64 {
 	took := time.Since(start)
 	mustHaveRun(nr)
 	return []float64{nsEach(took, nr)}
+}
+
+func producers() []float64 {
+	values := []float64{}
+	for _, nr := range []int{1, 2, 4, 8, 16} {
+		values = append(values, emptyOf(nr, pick(96000, 960000))...)
+	}
+	return values
 }
 
 func serial() []float64 {
@@ -167,14 +179,66 @@ func pingpong(nr int, pause time.Duration) []float64 {
 	return []float64{percentileUs(took, 50)}
 }
 
+// --- from queueing to start, under load ---
+
+// Items compute by the machine's clock, for a goroutine has no CPU time of its own.
+func compute(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
+
+func latencyAt(load int) []float64 {
+	const item = 50 * time.Microsecond
+	nr := pick(1000, 10000)
+	gap := float64(item.Nanoseconds()) * 100 / float64(load) / float64(runtime.NumCPU())
+	waited := make([]time.Duration, nr)
+	var group sync.WaitGroup
+	group.Add(nr)
+	ran = 0
+	state := uint64(88172645463325252)
+	start := time.Now()
+	due := 0.0
+	for i := range waited {
+		i := i
+		state ^= state << 13
+		state ^= state >> 7
+		state ^= state << 17
+		due -= gap * math.Log(1-float64(state>>11)/float64(1<<53))
+		for {
+			left := time.Duration(due) - time.Since(start)
+			if left <= 0 {
+				break
+			}
+			if left > 5*time.Microsecond {
+				blockThread(left)
+			}
+		}
+		queued := time.Now()
+		go func() {
+			waited[i] = time.Since(queued)
+			compute(item)
+			runItem(&group)
+		}()
+	}
+	group.Wait()
+	mustHaveRun(nr)
+	values := []float64{percentileUs(waited, 50), percentileUs(waited, 99)}
+	return append(values, float64(waited[nr*999/1000].Nanoseconds())/1000)
+}
+
+func latency() []float64 {
+	return append(append(latencyAt(25), latencyAt(50)...), latencyAt(80)...)
+}
+
 // --- items that block ---
 
 func blockingMs() float64 {
+	nr := pick(32, 256)
 	var group sync.WaitGroup
-	group.Add(256)
+	group.Add(nr)
 	ran = 0
 	start := time.Now()
-	for i := 0; i < 256; i++ {
+	for i := 0; i < nr; i++ {
 		go func() {
 			blockThread(20 * time.Millisecond)
 			runItem(&group)
@@ -182,7 +246,7 @@ func blockingMs() float64 {
 	}
 	group.Wait()
 	took := time.Since(start)
-	mustHaveRun(256)
+	mustHaveRun(nr)
 	return float64(took.Nanoseconds()) / 1e6
 }
 
@@ -200,12 +264,6 @@ func usage() (int64, time.Duration) {
 	var all syscall.Rusage
 	must(syscall.Getrusage(syscall.RUSAGE_SELF, &all) == nil, "getrusage")
 	return all.Nvcsw + all.Nivcsw, time.Duration(all.Utime.Nano() + all.Stime.Nano())
-}
-
-// By the clock of the machine, for a goroutine has no CPU time of its own.
-func compute(d time.Duration) {
-	for start := time.Now(); time.Since(start) < d; {
-	}
 }
 
 func starvationMs() float64 {
@@ -236,7 +294,11 @@ func starvationMs() float64 {
 }
 
 func starvation() []float64 {
-	return []float64{starvationMs(), starvationMs(), math.NaN()}
+	first := math.NaN()
+	if !quick {
+		first = starvationMs()
+	}
+	return []float64{first, starvationMs(), math.NaN()}
 }
 
 func idle() []float64 {
@@ -255,9 +317,9 @@ func idle() []float64 {
 	}
 	group.Wait()
 	mustHaveRun(nr)
-	blockThread(time.Second)
+	blockThread(time.Duration(pick(300, 1000)) * time.Millisecond)
 	switches, cpu := usage()
-	blockThread(time.Duration(pick(1, 5)) * time.Second)
+	blockThread(time.Duration(pick(300, 5000)) * time.Millisecond)
 	switchesAfter, cpuAfter := usage()
 	// One switch is that of the thread that sleeps.
 	return []float64{float64(switchesAfter - switches - 1), float64((cpuAfter - cpu).Microseconds())}
@@ -337,6 +399,8 @@ var workloads = map[string]func() []float64{
 	"spawn_tree":       spawnTree,
 	"resubmit_chain":   chain,
 	"serial_2p":        serial,
+	"producers":        producers,
+	"latency":          latency,
 	"pingpong_hot":     func() []float64 { return pingpong(pick(5000, 50000), 0) },
 	"pingpong_cold":    func() []float64 { return pingpong(pick(500, 3000), 200*time.Microsecond) },
 	"blocking_256":     blocking,

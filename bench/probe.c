@@ -25,6 +25,14 @@ bool bench_pin(unsigned index)
 	return false;
 }
 
+unsigned bench_nr_cpus(void)
+{
+	cpu_set_t all;
+
+	bench_must(!sched_getaffinity(0, sizeof(all), &all), "sched_getaffinity");
+	return (unsigned)CPU_COUNT(&all);
+}
+
 static void wait_for(uint32_t value)
 {
 	while (__atomic_load_n(&line, __ATOMIC_ACQUIRE) != value)

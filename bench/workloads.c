@@ -9,19 +9,25 @@
 		.name = #workload, .run = bench_##workload, .figures = {{#workload, unit}},        \
 	}
 
-#define BEHIND(how)                                                                                \
+#define BEHIND(how, is_lengthy)                                                                    \
 	{                                                                                          \
 		.name = "behind_" #how, .run = bench_behind_##how, .alone = true,                  \
-		.table = BENCH_PAIRS,                                                              \
+		.lengthy = is_lengthy, .table = BENCH_PAIRS,                                       \
 		.figures = {{"behind_" #how, "us p50"},                                            \
 			    {"behind_" #how, "us p99"},                                            \
 			    {"behind_" #how "_later", "us p50"},                                   \
 			    {"behind_" #how "_later", "us p99"}},                                  \
 	}
 
+#define LOAD(percent)                                                                              \
+	{"latency_" #percent, "us p50"}, {"latency_" #percent, "us p99"},                          \
+	{                                                                                          \
+		"latency_" #percent, "us p99.9"                                                    \
+	}
+
 #define SCOPES(workload, producers)                                                                \
 	{                                                                                          \
-		.name = #workload, .run = bench_##workload, .own = true,                           \
+		.name = #workload, .run = bench_##workload, .own = true, .lengthy = true,          \
 		.figures = {{"scope_cpu" producers, "ns/item"},                                    \
 			    {"scope_smt" producers, "ns/item"},                                    \
 			    {"scope_cache" producers, "ns/item"},                                  \
@@ -33,7 +39,7 @@
 #define TABLE(workload)                                                                            \
 	{                                                                                          \
 		.name = #workload, .run = bench_##workload, .alone = true, .own = true,            \
-		.fresh = true,                                                                     \
+		.fresh = true, .lengthy = true,                                                    \
 		.figures = {{#workload "_2", "ns"},                                                \
 			    {#workload "_64", "ns"},                                               \
 			    {#workload "_1024", "ns"}},                                            \
@@ -49,7 +55,7 @@
 #define MEMORY(cpus)                                                                               \
 	{                                                                                          \
 		.name = "queue_memory_" #cpus, .run = bench_queue_memory_##cpus, .alone = true,    \
-		.own = true, .fresh = true,                                                        \
+		.own = true, .fresh = true, .lengthy = true,                                       \
 		.figures = {KIND("unbound", cpus), KIND("percpu", cpus), KIND("ordered", cpus)},   \
 	}
 
@@ -60,10 +66,23 @@ const struct bench_workload bench_workloads[] = {
 	PLAIN(spawn_tree, "ns/item"),
 	PLAIN(resubmit_chain, "ns/hop"),
 	PLAIN(serial_2p, "ns/item"),
-	SCOPES(scopes_1p, "_1p"),
-	SCOPES(scopes, ""),
+	{
+		.name = "producers",
+		.run = bench_producers,
+		.figures = {{"producers_1", "ns/item"},
+			    {"producers_2", "ns/item"},
+			    {"producers_4", "ns/item"},
+			    {"producers_8", "ns/item"},
+			    {"producers_16", "ns/item"}},
+	},
 	PLAIN(pingpong_hot, "us p50"),
 	PLAIN(pingpong_cold, "us p50"),
+	{
+		.name = "latency",
+		.run = bench_latency,
+		.table = BENCH_TRIPLES,
+		.figures = {LOAD(25), LOAD(50), LOAD(80)},
+	},
 	{
 		.name = "blocking_256",
 		.run = bench_blocking,
@@ -78,10 +97,46 @@ const struct bench_workload bench_workloads[] = {
 			    {"starvation", "ms"},
 			    {"starvation_switches", "per item"}},
 	},
-	BEHIND(pipe),
-	BEHIND(mutex),
-	BEHIND(file),
-	BEHIND(sleep),
+	{
+		.name = "percpu",
+		.run = bench_percpu,
+		.own = true,
+		.figures = {{"percpu_1p", "ns/item"}, {"percpu_2p", "ns/item"}},
+	},
+	{
+		.name = "cancel_flush",
+		.run = bench_cancel_flush,
+		.own = true,
+		.figures = {{"cancel_pending", "ns"},
+			    {"cancel_sync_idle", "ns"},
+			    {"flush_idle", "ns"},
+			    {"flush_queue_idle", "ns"}},
+	},
+	{
+		.name = "closure",
+		.run = bench_closure,
+		.own = true,
+		.figures = {{"embedded_item", "ns/item"},
+			    {"call", "ns/item"},
+			    {"closure_enqueue", "ns/item"}},
+	},
+	SCOPES(scopes_1p, "_1p"),
+	SCOPES(scopes, ""),
+	{
+		.name = "limits",
+		.run = bench_limits,
+		.own = true,
+		.table = BENCH_LIMITS,
+		.figures = {{"limit_exchange", "ns"},
+			    {"limit_mutex", "ns"},
+			    {"limit_queue", "ns/item"},
+			    {"limit_futex_one_cpu", "us"},
+			    {"limit_futex_two_cpus", "us"}},
+	},
+	BEHIND(pipe, true),
+	BEHIND(mutex, true),
+	BEHIND(file, true),
+	BEHIND(sleep, false),
 	{
 		.name = "idle",
 		.run = bench_idle,
@@ -102,6 +157,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "timer_arm_2p",
 		.run = bench_timer_arm_2p,
+		.lengthy = true,
 		.alone = true,
 		.timers = true,
 		.figures = {{"timer_arm_2p", "ns"}, {"timer_cancel_cross", "ns"}},
@@ -109,6 +165,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "timer_10m",
 		.run = bench_timer_10m,
+		.lengthy = true,
 		.alone = true,
 		.timers = true,
 		.figures = {{"timer_10m_arm", "ns"},
@@ -127,6 +184,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "timer_fire",
 		.run = bench_timer_fire,
+		.lengthy = true,
 		.alone = true,
 		.timers = true,
 		.figures = {{"timer_fire_cpu", "ns"}},
@@ -134,6 +192,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "timer_idle",
 		.run = bench_timer_idle,
+		.lengthy = true,
 		.alone = true,
 		.timers = true,
 		.figures = {{"timer_idle_switches", "number"}, {"timer_idle_cpu", "us"}},
@@ -143,6 +202,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "topology",
 		.run = bench_topology,
+		.lengthy = true,
 		.alone = true,
 		.own = true,
 		.fresh = true,
@@ -159,6 +219,7 @@ const struct bench_workload bench_workloads[] = {
 	{
 		.name = "fork_exec",
 		.run = bench_fork_exec,
+		.lengthy = true,
 		.table = BENCH_FORKS,
 		.figures = {{"fork_exec", "us p50"}, {"fork_exec_pending", "us p50"}},
 	},
