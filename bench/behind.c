@@ -276,7 +276,7 @@ static void stay_on_first_cpu(void)
 static void behind(const struct bench_peer *peer, bool quick, const struct way *this_way,
 		   double *values)
 {
-	unsigned nr = quick ? 10 : 110, later, i;
+	unsigned nr = quick ? 5 : 110, later, i;
 	struct bench_item *items;
 	uint64_t took[110];
 

@@ -59,8 +59,8 @@ void bench_idle(const struct bench_peer *peer, bool quick, double *values)
 	bench_queue_all();
 	bench_wait_all();
 	bench_end();
-	bench_sleep_ns(quick ? 300000000 : 1000000000);
-	look_for(quick ? 300000000u : 5000000000u, values);
+	bench_sleep_ns(quick ? 200000000 : 1000000000);
+	look_for(quick ? 200000000u : 5000000000u, values);
 }
 
 void bench_timer_idle(const struct bench_peer *peer, bool quick, double *values)

@@ -317,9 +317,9 @@ func idle() []float64 {
 	}
 	group.Wait()
 	mustHaveRun(nr)
-	blockThread(time.Duration(pick(300, 1000)) * time.Millisecond)
+	blockThread(time.Duration(pick(200, 1000)) * time.Millisecond)
 	switches, cpu := usage()
-	blockThread(time.Duration(pick(300, 5000)) * time.Millisecond)
+	blockThread(time.Duration(pick(200, 5000)) * time.Millisecond)
 	switchesAfter, cpuAfter := usage()
 	// One switch is that of the thread that sleeps.
 	return []float64{float64(switchesAfter - switches - 1), float64((cpuAfter - cpu).Microseconds())}
