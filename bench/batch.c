@@ -59,6 +59,8 @@ void bench_end(void)
 
 	if (bench_batch.peer->settle)
 		bench_batch.peer->settle();
+	if (__atomic_load_n(&bench_batch.ran, __ATOMIC_ACQUIRE) != bench_batch.to_run)
+		bench_must(false, "running no item twice");
 	for (i = 0; i < bench_batch.nr_items && bench_batch.peer->fini; i++)
 		bench_batch.peer->fini(&bench_batch.items[i]);
 	free(bench_batch.items);

@@ -39,10 +39,12 @@ void bench_end(void);
 double bench_produce(const struct bench_peer *peer, unsigned nr_producers, bool apart, uint64_t nr,
 		     void (*queue)(struct bench_item *item));
 
-/* To be called by each run. */
+/* To be called by each run.  After the count the batch may be another one. */
 static inline void bench_count_run(void)
 {
-	if (__atomic_add_fetch(&bench_batch.ran, 1, __ATOMIC_ACQ_REL) == bench_batch.to_run)
+	uint64_t to_run = bench_batch.to_run;
+
+	if (__atomic_add_fetch(&bench_batch.ran, 1, __ATOMIC_ACQ_REL) == to_run)
 		sem_post(&bench_batch.all_ran);
 }
 

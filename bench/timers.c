@@ -14,10 +14,11 @@ static void *timer_at(uint64_t i)
 void bench_timer_fired(void *timer)
 {
 	struct bench_timers *t = &bench_timers;
+	uint64_t nr = t->nr; /* after the count they may be others */
 
 	if (t->fired_at_ns)
 		t->fired_at_ns[(uint64_t)((char *)timer - t->timers) / t->ops->bytes] = bench_now();
-	if (__atomic_add_fetch(&t->nr_fired, 1, __ATOMIC_ACQ_REL) == t->nr)
+	if (__atomic_add_fetch(&t->nr_fired, 1, __ATOMIC_ACQ_REL) == nr)
 		sem_post(&t->all_fired);
 }
 
