@@ -45,6 +45,8 @@ uint64_t bench_wait_all(void)
 {
 	uint64_t now;
 
+	if (bench_batch.peer->help)
+		bench_batch.peer->help();
 	while (sem_wait(&bench_batch.all_ran))
 		;
 	now = bench_now();

@@ -73,6 +73,8 @@ struct bench_peer {
 	void (*queue_and_wait)(struct bench_item *item);
 	/* Items can be queued by one thread only: call @fn there.  NULL: by any. */
 	void (*call)(void (*fn)(void *arg), void *arg);
+	/* Who waits for items is to call this, and runs some meanwhile.  NULL: it only waits. */
+	void (*help)(void);
 	/* Wait until the peer has let go of items that have run.  NULL: it has. */
 	void (*settle)(void);
 	/* Free what init made.  NULL: nothing. */
@@ -88,10 +90,10 @@ struct bench_peer {
 };
 
 extern const struct bench_peer bench_peer_glib, bench_peer_uv, bench_peer_ev, bench_peer_event,
-	bench_peer_tbb, bench_peer_asio, bench_peer_go;
+	bench_peer_tbb, bench_peer_tbb_enqueue, bench_peer_asio, bench_peer_go;
 extern const struct bench_peer *const bench_peers[];
 extern const unsigned bench_nr_peers;
-#define BENCH_MAX_PEERS 9
+#define BENCH_MAX_PEERS 10
 
 /* What a workload measures; some of the same name share a cell. */
 struct bench_figure {
