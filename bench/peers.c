@@ -183,6 +183,8 @@ const struct bench_peer *const bench_peers[] = {
 #endif
 #ifdef BENCH_TBB
 	&bench_peer_tbb,
+#endif
+#ifdef BENCH_TBB
 	&bench_peer_tbb_enqueue,
 #endif
 #ifdef BENCH_ASIO

@@ -65,6 +65,17 @@ static void write_row(FILE *data, const char *label, unsigned w, unsigned f)
 	fprintf(data, "\n");
 }
 
+/* The same in all plots, and libwq's stands out. */
+static const char *color_of(unsigned p)
+{
+	static const char *const colors[BENCH_MAX_PEERS] = {
+		"#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7",
+		"#0072b2", "#999999", "#8c564b", "#bcbd22", "#f0e442",
+	};
+
+	return p == bench_own_peer() ? "black" : colors[p];
+}
+
 static bool is_drawn(unsigned p, unsigned w, unsigned f)
 {
 	return !isnan(bench_figure_median(w, f, p));
@@ -77,11 +88,11 @@ static FILE *begin_script(const char *name, const char *title)
 	FILE *script = open_file(name, "gp");
 
 	fprintf(script,
-		"set terminal svg size 900,500 background 'white'\n"
+		"set terminal svg noenhanced size 900,500 background 'white'\n"
 		"set output '%s.svg'\n"
 		"set datafile missing '-'\n"
 		"set title '%s'\n"
-		"set key outside right top\n"
+		"set key outside right top noenhanced\n"
 		"set grid y\n"
 		"set logscale y\n",
 		name, title);
@@ -132,8 +143,8 @@ static bool plot_bars(void)
 			"set style fill solid\nplot ");
 	for (p = 0; p < bench_nr_peers; p++)
 		if (bench_peer_is_chosen(p) && bench_applies(&bench_workloads[w], bench_peers[p]))
-			fprintf(script, "'bars.dat' using %u:xtic(1) title '%s', ", p + 2,
-				bench_peers[p]->name);
+			fprintf(script, "'bars.dat' using %u:xtic(1) lc rgb '%s' title '%s', ",
+				p + 2, color_of(p), bench_peers[p]->name);
 	fprintf(script, "\n");
 	close_file(script);
 	return true;
@@ -148,13 +159,13 @@ static void write_lines(FILE *script, const char *name, unsigned w, bool second)
 	for (p = 0; p < bench_nr_peers; p++) {
 		if (!is_drawn(p, w, 0))
 			continue;
-		fprintf(script, "'%s.dat' using 1:%u with linespoints lc %u title '%s%s', ", name,
-			p + 2, p + 1, bench_peers[p]->name, second ? " p99" : "");
+		fprintf(script, "'%s.dat' using 1:%u with linespoints lc rgb '%s' title '%s%s', ",
+			name, p + 2, color_of(p), bench_peers[p]->name, second ? " p99" : "");
 		if (second)
 			fprintf(script,
-				"'%s-p50.dat' using 1:%u with linespoints lc %u dt 2 title "
+				"'%s-p50.dat' using 1:%u with linespoints lc rgb '%s' dt 2 title "
 				"'%s p50', ",
-				name, p + 2, p + 1, bench_peers[p]->name);
+				name, p + 2, color_of(p), bench_peers[p]->name);
 	}
 	fprintf(script, "\n");
 	close_file(script);
