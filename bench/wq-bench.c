@@ -20,7 +20,7 @@ static void usage(FILE *to)
 	fprintf(to,
 		"usage: wq-bench [--quick [--all]] [--rounds N] [--workload NAME] [--peer NAME]\n"
 		"                [--json FILE] [--plots DIRECTORY]\n"
-		"  --quick     fewer items, fewer workloads and 3 rounds: about a minute\n"
+		"  --quick     fewer items, fewer workloads and 2 rounds: about a minute\n"
 		"  --all       with --quick: all workloads\n"
 		"  --rounds N  1 to %u, default 5\n"
 		"  --json FILE a line of JSON for each figure is added to FILE; - is standard\n"
@@ -129,7 +129,7 @@ static void parse(int argc, char **argv)
 	if (alone && (!bench_choice.workload || !bench_choice.peer))
 		bad("a workload and a peer must be named with", "--alone");
 	if (!bench_choice.rounds)
-		bench_choice.rounds = bench_choice.quick ? 3 : 5;
+		bench_choice.rounds = bench_choice.quick ? 2 : 5;
 }
 
 static bool will_run(unsigned w, unsigned p)
