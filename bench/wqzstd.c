@@ -110,7 +110,7 @@ static void chunk_fini(struct chunk *chunk)
 
 static void run(struct chunk *chunks, unsigned nr, int in_fd)
 {
-	bool more = true;
+	bool more = true, first = true;
 	unsigned i;
 
 	for (i = 0; more; i = (i + 1) % nr) {
@@ -121,9 +121,13 @@ static void run(struct chunk *chunks, unsigned nr, int in_fd)
 		/* Its writing has ended but for the return, and may be queued again. */
 		chunk->in_bytes = read_all(in_fd, chunk->in, CHUNK_BYTES);
 		more = chunk->in_bytes == CHUNK_BYTES;
-		if (chunk->in_bytes && (wq_queue(compressing, &chunk->compress) != 1 ||
-					wq_queue(writing, &chunk->write) != 1))
+		/* An empty file is a frame, too. */
+		if (!chunk->in_bytes && !first)
+			break;
+		if (wq_queue(compressing, &chunk->compress) != 1 ||
+		    wq_queue(writing, &chunk->write) != 1)
 			die("wq_queue");
+		first = false;
 	}
 	if (wq_flush(writing))
 		die("wq_flush");
