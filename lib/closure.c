@@ -47,10 +47,13 @@ struct closure_run {
 	void *ctx;
 };
 
-/* A call after a delay: rare enough to be had from malloc. */
+/* A run after a delay: rare enough to be had from malloc. */
 struct closure_later {
 	struct wq_delayed_work dw;
-	wq_call_fn fn;
+	union {
+		wq_call_fn fn;
+		struct wq_closure *closure;
+	};
 };
 
 struct closure_cache {
@@ -248,25 +251,43 @@ static void run_closure(struct wq_work *work, void *ctx)
 	run_free(run);
 }
 
+static void run_closure_later(struct wq_work *work, void *ctx)
+{
+	struct closure_later *later = later_of(work);
+	struct wq_closure *closure = later->closure;
+
+	wqi_worker_calls((const void *)(uintptr_t)closure->fn);
+	closure->fn(ctx);
+	/* As in run_closure(). */
+	later->closure = NULL;
+	wq_closure_put(closure);
+	later_free(later);
+}
+
 void wqi_closure_torn_down(struct wq_work *work, wq_work_fn fn)
 {
+	struct closure_later *later = later_of(work);
 	struct closure_run *run = run_of(work);
-	struct wq_closure *closure;
+	struct wq_closure *closure = NULL;
 
-	if (fn == run_later)
-		later_free(later_of(work));
-	if (fn != run_call && fn != run_closure)
-		return;
-	closure = fn == run_closure ? run->closure : NULL;
 	/* `destroy` may end the thread too: then we come here again. */
-	run->closure = NULL;
+	if (fn == run_closure) {
+		closure = run->closure;
+		run->closure = NULL;
+	} else if (fn == run_closure_later) {
+		closure = later->closure;
+		later->closure = NULL;
+	}
 	wq_closure_put(closure);
-	run_free(run);
+	if (fn == run_call || fn == run_closure)
+		run_free(run);
+	else if (fn == run_later || fn == run_closure_later)
+		later_free(later);
 }
 
 bool wqi_closure_is_run(wq_work_fn fn)
 {
-	return fn == run_call || fn == run_later || fn == run_closure;
+	return fn == run_call || fn == run_later || fn == run_closure || fn == run_closure_later;
 }
 
 int wq_call(struct wq *wq, wq_call_fn fn, void *ctx)
@@ -365,6 +386,28 @@ int wq_enqueue(struct wq *wq, struct wq_closure *closure)
 	ret = wq_queue(wq, &run->work);
 	if (ret < 0) {
 		run_free(run);
+		wq_closure_put(closure);
+	}
+	return ret;
+}
+
+int wq_enqueue_after(struct wq *wq, uint64_t delay_ns, struct wq_closure *closure)
+{
+	struct closure_later *later;
+	int ret;
+
+	if (!delay_ns)
+		return wq_enqueue(wq, closure);
+	if (!wq || !closure)
+		return -EINVAL;
+	later = wqi_zalloc(sizeof(*later));
+	if (!later)
+		return -ENOMEM;
+	later->closure = wq_closure_get(closure);
+	wq_delayed_work_init(&later->dw, run_closure_later, closure->ctx);
+	ret = wq_queue_delayed(wq, &later->dw, delay_ns);
+	if (ret < 0) {
+		later_free(later);
 		wq_closure_put(closure);
 	}
 	return ret;

@@ -126,6 +126,25 @@ WQ_API void wq_closure_put(struct wq_closure *closure);
  */
 WQ_API int wq_enqueue(struct wq *wq, struct wq_closure *closure);
 
+/**
+ * wq_enqueue_after - run a closure once more, after a delay
+ * @wq:       queue
+ * @delay_ns: nanoseconds from now, on CLOCK_MONOTONIC; 0: as wq_enqueue()
+ * @closure:  closure on which the caller holds a reference
+ *
+ * Each call is one run, also while earlier ones wait for their time.  The run holds a
+ * reference from now on until its function has returned.  Meanwhile @wq can't be destroyed
+ * (-EBUSY), and where it is a system queue the library can't be shut down.
+ *
+ * Return: as wq_enqueue(); -ESHUTDOWN also if the queue is being destroyed.
+ * Context: any thread or item.  Never waits; allocates.
+ * Safety: MT-Safe, AS-Unsafe.
+ * Ordering: as wq_call().
+ * Lifetime: as wq_call_after(): a run that waits for its time can't be taken back.
+ * Since: 0.1
+ */
+WQ_API int wq_enqueue_after(struct wq *wq, uint64_t delay_ns, struct wq_closure *closure);
+
 #ifdef __cplusplus
 }
 #endif

@@ -110,15 +110,24 @@ static void count_call(void *ctx)
 
 static void call_after_without_memory_answers_enomem(void **state)
 {
-	unsigned long runs = 0;
+	unsigned long runs = 0, ended = 0;
+	struct wq_closure *closure = wq_closure_new(count_call, &runs, NULL);
+	struct wq_closure *refused = wq_closure_new(count_call, &ended, count_call);
 
 	wqi_test_fault(WQI_FAULT_ALLOC, 0, FOR_EVER);
 	assert_int_equal(wq_call_after(wq, 1000, count_call, &runs), -ENOMEM);
+	assert_int_equal(wq_enqueue_after(wq, 1000, closure), -ENOMEM);
+	assert_int_equal(wq_enqueue_after(wq, 1000, refused), -ENOMEM);
 	wqi_test_fault(WQI_FAULT_ALLOC, 0, 0);
 	assert_int_equal(wq_flush(wq), 0);
 	assert_int_equal(runs, 0);
+	/* What was refused holds no reference. */
+	wq_closure_put(refused);
+	assert_int_equal(ended, 1);
 	assert_int_equal(wq_call_after(wq, 1000, count_call, &runs), 1);
-	while (!count_get(&runs))
+	assert_int_equal(wq_enqueue_after(wq, 1000, closure), 1);
+	wq_closure_put(closure);
+	while (count_get(&runs) < 2)
 		sched_yield();
 }
 
