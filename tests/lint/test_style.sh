@@ -3,7 +3,7 @@
 # usage: test_style.sh SOURCE_ROOT
 cd "$1" || exit 1
 failed=0
-for file in $(find include lib tests bench examples -name '*.[ch]'); do
+for file in $(find include lib tests bench examples -name '*.[ch]' -o -name '*.[ch]pp'); do
 	head -1 "$file" | grep -q 'SPDX-License-Identifier: LGPL-2.1-or-later' ||
 		{ echo "$file: no SPDX line"; failed=1; }
 	[ "$(wc -l <"$file")" -le 600 ] || { echo "$file: longer than 600 lines"; failed=1; }
