@@ -22,6 +22,8 @@
 #define wqi_xchg(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 #define wqi_add(p, v)  __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
 #define wqi_sub(p, v)  __atomic_fetch_sub((p), (v), __ATOMIC_SEQ_CST)
+#define wqi_or(p, v)   __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
+#define wqi_and(p, v)  __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
 /* On failure *old holds what was read, with acquire ordering. */
 #define wqi_cas(p, old, v)                                                                         \
 	__atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)

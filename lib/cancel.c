@@ -11,6 +11,7 @@
 #include "shard.h"
 #include "timer.h"
 #include "worker.h"
+#include "zephyr.h"
 
 #include <wq/wq.h>
 
@@ -308,6 +309,48 @@ int wq_work_cancel_sync(struct wq_work *work)
 	ret = cancel_until_idle(work);
 	cancel_leave(work);
 	return ret;
+}
+
+/* Zephyr's, of which lib/zephyr_work.c makes calls. */
+
+int wqi_cancel_item(struct wq_work *work)
+{
+	return cancel_item(work);
+}
+
+/*
+ * As above, but what is armed meanwhile stays so, and only the run that goes on is waited for.
+ * -EAGAIN: the item is idle since a fork().  Else the caller is counted until
+ * wqi_cancel_leave().
+ */
+int wqi_cancel_once_sync(struct wq_work *work)
+{
+	uint64_t state;
+	int ret;
+
+	if (!cancel_enter(work))
+		return -EAGAIN;
+	ret = cancel_item(work);
+	while (cancel_is_held(state = wqi_state(work)))
+		cancel_end_hold(work, state);
+	wqi_flush_running(work);
+	return ret;
+}
+
+void wqi_cancel_leave(struct wq_work *work)
+{
+	cancel_leave(work);
+}
+
+bool wqi_cancel_enter_unless_full(struct wq_work *work)
+{
+	uint64_t old = wqi_state(work);
+
+	do {
+		if ((old & WQI_CANCELLER_MASK) == WQI_CANCELLER_MASK || !wqi_state_is_ours(old))
+			return false;
+	} while (!wqi_cas(&work->wq_state, &old, old + WQI_CANCELLER_ONE));
+	return true;
 }
 
 static int cancel_raise_depth(struct wq_work *work)

@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "config.h"
 #include "fork.h"
+#include "zephyr.h"
 
 #include <wq/stats.h>
 
@@ -65,6 +66,7 @@ void wqi_hogs_reset(void)
 
 void wqi_charge_hog_locked(struct wqi_worker *worker, struct wqi_pwq *pwq, wq_work_fn fn)
 {
+	bool shared = wqi_closure_is_run(fn) || wqi_compat_is_run(fn) || fn == wq_zephyr_run;
 	const void *call = wqi_load_relaxed(&worker->call_fn);
 
 	wqi_assert_held(&worker->pool->lock);
@@ -72,9 +74,7 @@ void wqi_charge_hog_locked(struct wqi_worker *worker, struct wqi_pwq *pwq, wq_wo
 	worker->hogged = worker->marked = true;
 	wqi_count(&pwq->nr_intensive, 1);
 	wqi_count(&worker->pool->nr_intensive, 1);
-	hogs_note(call && (wqi_closure_is_run(fn) || wqi_compat_is_run(fn))
-			  ? call
-			  : (const void *)(uintptr_t)fn);
+	hogs_note(shared && call ? call : (const void *)(uintptr_t)fn);
 }
 
 void wqi_charge_end_locked(struct wqi_worker *self, struct wqi_pwq *pwq, wq_work_fn fn)

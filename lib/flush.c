@@ -215,6 +215,11 @@ void wqi_flush_claim(struct wq_work *work)
 	flush_item(work);
 }
 
+int wqi_flush_item(struct wq_work *work)
+{
+	return flush_item(work);
+}
+
 static bool flush_attach_in(struct wqi_pool *pool, struct wqi_waiter *waiter)
 {
 	bool attached;

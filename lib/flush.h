@@ -13,6 +13,12 @@ struct wqi_worker;
  */
 void wqi_flush_claim(struct wq_work *work);
 
+/*
+ * wq_work_flush() for an item that is not the caller's own; its timer, if it has one, is left
+ * alone.
+ */
+int wqi_flush_item(struct wq_work *work);
+
 /* Wait until the run of @work that is going on, if there is one, has ended. */
 void wqi_flush_running(struct wq_work *work);
 

@@ -22,7 +22,9 @@
 #include "sentinel.h"
 #include "service.h"
 #include "table.h"
+#include "timer.h"
 #include "worker.h"
+#include "zephyr.h"
 
 /* After a thread could not be made, the next attempt waits this long. */
 #define CREATE_COOL_DOWN_NS 100000000u
@@ -84,7 +86,7 @@ static bool pool_needs_worker_locked(struct wqi_pool *pool)
 		return !pool->sole && wqi_pool_has_work_locked(pool) &&
 		       2 * pool->nr_idle < wqi_pool_reserve_locked(pool);
 	if (pool->dedicated)
-		return !pool->nr_workers && wqi_load_acquire(&pool->name);
+		return !pool->nr_workers && !pool->adopted && wqi_load_acquire(&pool->name);
 	if (pool->sole)
 		return !pool->nr_workers && wqi_pool_has_work_locked(pool);
 	return pool->nr_workers || wqi_pool_has_work_locked(pool);
@@ -96,7 +98,7 @@ static bool pool_has_workers_locked(const struct wqi_pool *pool)
 }
 
 /* No lock held: to get memory may take long, where it is scarce. */
-static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
+struct wqi_worker *wqi_manager_new_record(struct wqi_pool *pool)
 {
 	struct wqi_worker *worker;
 
@@ -115,6 +117,17 @@ static struct wqi_worker *manager_new_record(struct wqi_pool *pool)
 	return worker;
 }
 
+/* The configured size, or the C library's; a hint can only make it larger. */
+static void manager_set_stack(pthread_attr_t *attr, size_t hint)
+{
+	size_t usual = 0;
+
+	if (wqi_config.stack_bytes)
+		pthread_attr_setstacksize(attr, wqi_config.stack_bytes);
+	if (hint && !pthread_attr_getstacksize(attr, &usual) && hint > usual)
+		pthread_attr_setstacksize(attr, hint);
+}
+
 /* Of a rescuer worker->pool may change as soon as its thread runs. */
 static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker)
 {
@@ -129,14 +142,13 @@ static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker
 	err = pthread_attr_init(&attr);
 	if (err)
 		return err;
-	if (wqi_config.stack_bytes)
-		pthread_attr_setstacksize(&attr, wqi_config.stack_bytes);
+	manager_set_stack(&attr, pool->stack_bytes);
 	/* Where they change meanwhile the thread finds that out. */
 	worker->epoch = wqi_load_seq_cst(&wqi_cpus.epoch);
 	if (wqi_pool_mask(pool, &mask) && !wqi_cpus_are_all(&mask))
 		pthread_attr_setaffinity_np(&attr, sizeof(mask), mask.set);
 	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
-	if (err == EINVAL || (err == EAGAIN && wqi_config.stack_bytes)) {
+	if (err == EINVAL || (err == EAGAIN && (wqi_config.stack_bytes || pool->stack_bytes))) {
 		/* The CPU has been taken from us, or the stack is too small for the
 		 * program's own data of threads, or larger than can be had: better a
 		 * usual one than none. */
@@ -149,6 +161,8 @@ static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker
 	if (!err && pool->dedicated) {
 		wqi_worker_name(pool, worker->id, name);
 		pthread_setname_np(worker->thread, name);
+		if (pool->zephyr)
+			wqi_zephyr_note_thread(pool, worker->thread);
 	}
 	return err;
 }
@@ -202,7 +216,7 @@ static bool manager_create_one_locked(struct wqi_pool *pool)
 	wqi_pool_unlock(pool);
 	manager_begin_busy();
 	if (!worker)
-		worker = manager_new_record(pool);
+		worker = wqi_manager_new_record(pool);
 	err = worker ? manager_start_thread(pool, worker) : ENOMEM;
 	manager_end_busy();
 	wqi_pool_lock(pool);
@@ -424,6 +438,7 @@ static void *manager_main(void *arg)
 		event = wqi_load_seq_cst(&manager_requests.event);
 		manager_make_sentinels();
 		manager_serve_requests();
+		wqi_timers_serve_unpark();
 		if (wqi_load_acquire(&manager_stopping))
 			return NULL;
 		next = manager_serve_times();

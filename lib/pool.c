@@ -140,7 +140,7 @@ void wqi_pool_spare_unbound(struct wqi_pool *pool)
  * Pools of dedicated queues are used again and not freed: flushers look at the
  * pool once more after their item has ended.
  */
-int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name, struct wq *rescues)
+int wqi_pool_dedicated(struct wqi_pool **to, const struct wqi_dedicated *what)
 {
 	struct wqi_pool *pool;
 
@@ -156,13 +156,16 @@ int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name, struct 
 		pool->dedicated = pool->sole = true;
 		pool_list_locked(pool);
 	}
-	pool->nice = nice;
-	wqi_store_release(&pool->rescues, rescues);
-	wqi_store_release(&pool->name, name);
 	wqi_pool_lock(pool);
+	pool->nice = what->nice;
+	pool->zephyr = what->zephyr;
+	pool->stack_bytes = what->stack_bytes;
+	pool->adopted = what->adopted;
 	pool->closing = false;
+	wqi_store_release(&pool->rescues, what->rescues);
+	wqi_store_release(&pool->name, what->name);
 	wqi_pool_unlock(pool);
-	if (wqi_manager_make_first(pool)) {
+	if (!what->adopted && wqi_manager_make_first(pool)) {
 		/* Another look at the pool may be on its way, and have more luck. */
 		wqi_manager_close(pool);
 		wqi_pool_spare_dedicated(pool);
@@ -264,6 +267,8 @@ static void pool_reset(struct wqi_pool *pool)
 		.bh = pool->bh,
 		.sole = pool->sole,
 		.rescues = pool->rescues,
+		.zephyr = pool->zephyr,
+		.stack_bytes = pool->stack_bytes,
 		.unbound_next = pool->unbound_next,
 		.pods = pool->pods,
 		.pod = pool->pod,

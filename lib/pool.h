@@ -21,6 +21,7 @@
 #include "request.h"
 #include "spin.h"
 
+struct k_work;
 struct wqi_pwq;
 struct wqi_worker;
 
@@ -130,8 +131,13 @@ struct wqi_pool {
 	bool dedicated;		 /* I: of one queue, or of its rescuer */
 	bool bh;		 /* I: of a CPU, for WQ_BH */
 	bool sole;		 /* I: one worker, and nobody stands in for it */
-	struct wq *rescues;	 /* A, release: the queue whose rescuer its worker is */
-	uint32_t called;	 /* A, seq_cst: the rescuer is to look; ORD-SLEEP */
+	bool adopted;		 /* L: its worker's thread is the program's */
+	size_t stack_bytes;	 /* I while it has workers: their stacks are at least so large */
+	struct wq *zephyr;	 /* I while it has workers: its queue, if that is a k_work_q */
+	struct k_work
+		*cancelled; /* A, seq_cst: by wq_next: cancelled while they run; ORD-CANCELLED */
+	struct wq *rescues; /* A, release: the queue whose rescuer its worker is */
+	uint32_t called;    /* A, seq_cst: the rescuer is to look; ORD-SLEEP */
 	struct wqi_pool *unbound_next; /* GR: all unbound and dedicated pools */
 	bool awaited;		       /* A, release/acquire: somebody waits for `settled` */
 	uint32_t settled;	       /* A: futex word, posted by the manager */
@@ -192,12 +198,18 @@ void wqi_pool_pin_locked(struct wqi_pool *pool);
 /* Have the calling thread run where they do. */
 void wqi_pool_go_to_cpus(const struct wqi_pool *pool);
 
-/*
- * A pool with a thread of its own, for the queue @name, whose string outlives it; or
- * for the rescuer of @rescues.  0, -ENOMEM, or -EAGAIN: the thread can't be made.
- * Under G.
- */
-int wqi_pool_dedicated(struct wqi_pool **to, int nice, const char *name, struct wq *rescues);
+/* What a pool with a thread of its own is made for. */
+struct wqi_dedicated {
+	const char *name; /* the queue's; outlives it */
+	int nice;
+	struct wq *rescues; /* it is the rescuer of that queue */
+	struct wq *zephyr;  /* that queue is a k_work_q */
+	size_t stack_bytes; /* a hint */
+	bool adopted;	    /* the caller brings the thread */
+};
+
+/* 0, -ENOMEM, or -EAGAIN: the thread can't be made.  Under G. */
+int wqi_pool_dedicated(struct wqi_pool **to, const struct wqi_dedicated *what);
 
 /* The pool has no thread any more, and may serve another queue.  Under G. */
 void wqi_pool_spare_dedicated(struct wqi_pool *pool);

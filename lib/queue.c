@@ -14,6 +14,7 @@
 #include "rcu.h"
 #include "runtime.h"
 #include "worker.h"
+#include "zephyr.h"
 
 #define QUEUE_FLAGS_BUILT                                                                          \
 	(WQ_PERCPU | WQ_ORDERED | WQ_DEDICATED | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM |  \
@@ -151,14 +152,16 @@ static int queue_make_table_locked(struct wq *wq)
 	return 0;
 }
 
-static int queue_make_threads_locked(struct wq *wq)
+static int queue_make_threads_locked(struct wq *wq, struct wqi_dedicated own)
 {
-	int nice = wq->flags & WQ_HIGHPRI ? -20 : 0;
-
+	own.name = wq->name;
+	if (wq->flags & WQ_HIGHPRI)
+		own.nice = -20;
 	if (wq->flags & WQ_DEDICATED)
-		return wqi_pool_dedicated(&wq->own, nice, wq->name, NULL);
+		return wqi_pool_dedicated(&wq->own, &own);
+	own.rescues = wq;
 	if (wq->flags & WQ_MEM_RECLAIM)
-		return wqi_pool_dedicated(&wq->rescuer, nice, wq->name, wq);
+		return wqi_pool_dedicated(&wq->rescuer, &own);
 	return 0;
 }
 
@@ -170,7 +173,7 @@ static void queue_unmake_table_locked(struct wq *wq)
 	wqi_table_free(wq->table);
 }
 
-static int queue_connect_locked(struct wq *wq)
+static int queue_connect_locked(struct wq *wq, const struct wqi_dedicated *own)
 {
 	int err;
 
@@ -179,7 +182,7 @@ static int queue_connect_locked(struct wq *wq)
 	err = queue_make_table_locked(wq);
 	if (err)
 		return err;
-	err = queue_make_threads_locked(wq);
+	err = queue_make_threads_locked(wq, *own);
 	if (err) {
 		queue_unmake_table_locked(wq);
 		return err;
@@ -192,9 +195,22 @@ static int queue_connect_locked(struct wq *wq)
 	return 0;
 }
 
+static int queue_finish_locked(struct wq **to, struct wq *wq, const struct wqi_dedicated *own)
+{
+	int err = queue_connect_locked(wq, own);
+
+	if (err) {
+		queue_free(wq);
+		return err;
+	}
+	*to = wq;
+	return 0;
+}
+
 int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
 			  struct wqi_attrs *attrs, bool system)
 {
+	struct wqi_dedicated own = {0};
 	struct wq *wq;
 	int err = wqi_runtime_start_locked();
 
@@ -208,13 +224,26 @@ int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int 
 	wq->attrs = attrs ? *attrs : wqi_attrs_default(flags);
 	if (attrs)
 		attrs->cpus = NULL;
-	err = queue_connect_locked(wq);
-	if (err) {
-		queue_free(wq);
+	return queue_finish_locked(to, wq, &own);
+}
+
+int wqi_queue_make_zephyr_locked(struct wq **to, struct k_work_q *zephyr, bool system,
+				 const struct wqi_dedicated *own)
+{
+	struct wqi_dedicated made = *own;
+	struct wq *wq;
+	int err = wqi_runtime_start_locked();
+
+	if (err)
 		return err;
-	}
-	*to = wq;
-	return 0;
+	wq = queue_new(own->name, WQ_DEDICATED | WQ_ORDERED, 1);
+	if (!wq)
+		return -ENOMEM;
+	wq->system = system;
+	wq->zephyr = zephyr;
+	wq->attrs = wqi_attrs_default(wq->flags);
+	made.zephyr = wq;
+	return queue_finish_locked(to, wq, &made);
 }
 
 /* Settings, which some flags depend on, are known once it has started. */
@@ -300,7 +329,7 @@ void wqi_queue_unmake(struct wq *wq)
 	queue_free_tables_locked(wq);
 	wqi_runtime.nr_queues -= wq->counted;
 	queue_spare_pools_locked(wq);
-	if (wq->refuse & WQI_QUEUE_PLUGGED)
+	if (wq->refuse & WQI_QUEUE_PLUGGED && !wq->zephyr)
 		wqi_sub(&wqi_queues_plugged, 1);
 	wqi_unlock(&wqi_runtime.lock);
 	queue_free(wq);
@@ -389,7 +418,7 @@ static void queue_bury_locked(struct wq *wq)
 	queue_hide_tables_locked(wq);
 	queue_free_tables_locked(wq);
 	queue_spare_pools_locked(wq);
-	if (!wq->dying && wq->refuse & WQI_QUEUE_PLUGGED)
+	if (!wq->dying && !wq->zephyr && wq->refuse & WQI_QUEUE_PLUGGED)
 		wqi_sub(&wqi_queues_plugged, 1);
 	queue_free(wq);
 }
@@ -412,7 +441,10 @@ void wqi_queues_reset(void)
 		next->prev = link;
 		wqi_lock_reset(&wq->mutex);
 		wq->refuse &= wq->system ? 0 : WQI_QUEUE_PLUGGED;
-		wqi_queues_plugged += wq->refuse && !wq->dying;
+		if (wq->zephyr)
+			wqi_zephyr_queue_reset(wq);
+		else
+			wqi_queues_plugged += wq->refuse && !wq->dying;
 		/* Who was destroying it is not there; its items may be, in the child. */
 		wq->counted = !wq->system && !wq->ending;
 		wqi_runtime.nr_queues += wq->counted;

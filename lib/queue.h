@@ -43,6 +43,8 @@ struct wq {
 	struct wqi_pool *own;	  /* I: the pool of a WQ_DEDICATED queue */
 	struct wqi_pool *rescuer; /* I: its rescuer's home; rescuer.h */
 	char *name;		  /* I */
+	struct k_work_q *zephyr;  /* I: whose queue it is, if that is one of Zephyr's header */
+	struct wq *system_next;	  /* G: of system queues beside those of wq/queue.h */
 	struct cds_list_head all; /* GR: wqi_queues */
 
 	struct wqi_lock mutex WQI_CACHE_ALIGNED; /* W */
@@ -70,6 +72,10 @@ static inline struct wq *wqi_queue_of_link(struct cds_list_head *link)
  */
 int wqi_queue_make_locked(struct wq **to, const char *name, unsigned flags, int max_active,
 			  struct wqi_attrs *attrs, bool system);
+
+/* A WQ_DEDICATED queue for Zephyr's header; @own as for its pool, but the queue itself. */
+int wqi_queue_make_zephyr_locked(struct wq **to, struct k_work_q *zephyr, bool system,
+				 const struct wqi_dedicated *own);
 
 /* Free a queue that nobody can reach but by its number; waits for those who do.  Not under G. */
 void wqi_queue_unmake(struct wq *wq);
@@ -111,9 +117,17 @@ enum wqi_system {
 /* As wq_system(). */
 struct wq *wqi_system_queue(enum wqi_system kind);
 
-/* Each system queue that was made; and: take them all away, to be unmade (under G). */
+/* Each system queue that was made; and: take them all, by system_next, to be unmade (under G). */
 void wqi_system_queues_each(void (*fn)(struct wq *wq));
-unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES]);
+struct wq *wqi_system_queues_take_locked(void);
+
+/*
+ * Zephyr's queues that nobody stops are system queues, too.  Unlisted, one is like those from
+ * wq_alloc(); -EBUSY: wq_shutdown() is at work.  Under G.
+ */
+void wqi_system_others_each(void (*fn)(struct wq *wq));
+void wqi_system_list_locked(struct wq *wq);
+int wqi_system_unlist_locked(struct wq *wq);
 
 /* In the child of a fork(), under G: queues become empty, and stay. */
 void wqi_queues_reset(void);
@@ -150,6 +164,12 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu);
  * queue says now.  Inside the read-side section in which it was claimed.
  */
 void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu);
+
+/*
+ * The last of a claim in TRANSIT: the pwq to push to, which is where it runs if it does; NULL:
+ * it was cancelled meanwhile.  Inside the section in which it was claimed.
+ */
+struct wqi_pwq *wqi_work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq);
 
 /*
  * Take a pending item back without letting others have it: its word becomes @held, ARMED

@@ -30,6 +30,7 @@
 #include "topology.h"
 #include "trigger.h"
 #include "worker.h"
+#include "zephyr.h"
 
 #include <wq/runtime.h>
 
@@ -122,13 +123,27 @@ void wqi_runtime_worker_signals(sigset_t *set)
 
 static void runtime_plug(struct wq *wq)
 {
-	wqi_queue_plug(wq);
+	if (wq->zephyr)
+		wqi_zephyr_queue_hold(wq);
+	else
+		wqi_queue_plug(wq);
 }
 
 static void runtime_unplug(struct wq *wq)
 {
 	wqi_timers_reopen(wq);
-	wqi_queue_unplug(wq);
+	if (wq->zephyr)
+		wqi_zephyr_queue_release(wq);
+	else
+		wqi_queue_unplug(wq);
+}
+
+/* What watches the items of Zephyr's queues is armed on a system queue itself. */
+static void runtime_empty(struct wq *wq)
+{
+	wqi_queue_wait_idle(wq);
+	if (wq->zephyr)
+		wqi_zephyr_queue_unwatch(wq);
 }
 
 static bool runtime_armed; /* by the one thread that is in wq_shutdown() */
@@ -142,13 +157,13 @@ static void runtime_close(struct wq *wq)
  * Run what the system queues hold, and let them take no more.  Their items may
  * still make queues: then this was no time to end.  No lock held.
  */
-static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
+static int runtime_quiesce(struct wq **taken)
 {
 	int err = 0;
 
 	wq_thaw_all();
 	wqi_system_queues_each(runtime_plug);
-	wqi_system_queues_each(wqi_queue_wait_idle);
+	wqi_system_queues_each(runtime_empty);
 	runtime_armed = false;
 	wqi_system_queues_each(runtime_close);
 	wqi_lock(&wqi_runtime.lock);
@@ -156,7 +171,8 @@ static int runtime_quiesce(struct wq *taken[WQI_SYSTEM_QUEUES], unsigned *nr)
 		err = -EBUSY;
 	} else {
 		wqi_runtime.stopped = true;
-		*nr = wqi_system_queues_take_locked(taken);
+		wqi_system_others_each(wqi_zephyr_queue_stopped);
+		*taken = wqi_system_queues_take_locked();
 	}
 	wqi_unlock(&wqi_runtime.lock);
 	if (!err)
@@ -191,8 +207,7 @@ static void runtime_end_threads(void)
 
 int wq_shutdown(void)
 {
-	struct wq *taken[WQI_SYSTEM_QUEUES];
-	unsigned nr = 0, i;
+	struct wq *taken = NULL, *next;
 	bool started;
 	int err = 0;
 
@@ -207,11 +222,13 @@ int wq_shutdown(void)
 	started = wqi_runtime.started;
 	wqi_unlock(&wqi_runtime.lock);
 	if (!err)
-		err = runtime_quiesce(taken, &nr);
+		err = runtime_quiesce(&taken);
 	if (err)
 		return err;
-	for (i = 0; i < nr; i++)
-		wqi_queue_unmake(taken[i]);
+	for (; taken; taken = next) {
+		next = taken->system_next;
+		wqi_queue_unmake(taken);
+	}
 	if (started)
 		runtime_end_threads();
 	else

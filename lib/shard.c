@@ -5,10 +5,12 @@
 #include <errno.h>
 
 #include "cpu.h"
+#include "manager.h"
 #include "mem.h"
 #include "rcu.h"
 #include "runtime.h"
 #include "trigger.h"
+#include "zephyr.h"
 
 /* Items that are moved or queued without letting others have the lock. */
 #define SHARD_BATCH 64u
@@ -45,8 +47,11 @@ static void shard_receive_locked(struct wqi_shard *shard, struct wq_delayed_work
 		wqi_shard_set_earliest_locked(shard, 0);
 		return;
 	}
-	if (wqi_state_change(&dw->work, WQI_MOVING, 0) & WQI_ARMED)
-		wqi_shard_link_locked(shard, dw, 0);
+	if (!(wqi_state_change(&dw->work, WQI_MOVING, 0) & WQI_ARMED))
+		return;
+	if (wqi_unlikely(dw->wq_timer.wq_kind == WQ_TIMER_ZEPHYR))
+		wqi_zephyr_arm_again(dw);
+	wqi_shard_link_locked(shard, dw, 0);
 }
 
 WQI_SLOW void wqi_shard_splice_locked(struct wqi_shard *shard)
@@ -116,6 +121,8 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 	    wqi_state_is_armed(wqi_state(&dw->work))) {
 		wqi_pause_point("timer parks");
 		cds_list_add_tail(&wqi_timer_node(dw)->link, &shard->parked);
+		if (wqi_unlikely(wq->zephyr))
+			wqi_zephyr_note_kept(wq);
 		return false;
 	}
 	--*wqi_shard_count(shard, wq);
@@ -286,6 +293,20 @@ void wqi_timers_unpark(void)
 		}
 		wqi_shard_unlock(shard);
 	}
+}
+
+static bool timers_unpark_asked; /* A, seq_cst */
+
+void wqi_timers_ask_unpark(void)
+{
+	wqi_store_seq_cst(&timers_unpark_asked, true);
+	wqi_manager_poke();
+}
+
+void wqi_timers_serve_unpark(void)
+{
+	if (wqi_load_seq_cst(&timers_unpark_asked) && wqi_xchg(&timers_unpark_asked, false))
+		wqi_timers_unpark();
 }
 
 /* --- the shards' memory --- */

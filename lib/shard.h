@@ -149,7 +149,8 @@ void wqi_shard_settle(struct wqi_shard *shard);
 
 /*
  * Not armed any more, but @set, and @set_idle if it is not pending.  Unless a signal
- * handler has cancelled it just now, then it stays in MOVING.  Returns the word before.
+ * handler has cancelled it just now, or armed it anew: then it stays in MOVING, and will come
+ * out of the inbox.  Returns the word before, without ARMED then.
  */
 static inline uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t set_idle,
 					       uint64_t set)
@@ -157,8 +158,8 @@ static inline uint64_t wqi_timer_disarm_locked(struct wq_work *work, uint64_t se
 	uint64_t old = wqi_state(work), new;
 
 	do {
-		if (!(old & WQI_ARMED))
-			return old;
+		if ((old & (WQI_ARMED | WQI_MOVING)) != WQI_ARMED)
+			return old & ~WQI_ARMED;
 		new = (old & ~WQI_ARMED) | set;
 		if (!(old & WQI_PENDING))
 			new |= set_idle;

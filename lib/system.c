@@ -25,6 +25,8 @@ static const struct {
 
 static struct wq *system_queues[WQI_SYSTEM_QUEUES]; /* GR */
 
+static struct wq *system_others; /* GR, release: by system_next */
+
 struct wq *wqi_system_queue(enum wqi_system kind)
 {
 	struct wq *wq = wqi_load_acquire(&system_queues[kind]);
@@ -61,21 +63,59 @@ void wqi_system_queues_each(void (*fn)(struct wq *wq))
 		if (wq)
 			fn(wq);
 	}
+	wqi_system_others_each(fn);
 }
 
-unsigned wqi_system_queues_take_locked(struct wq *taken[WQI_SYSTEM_QUEUES])
+/* While wq_shutdown() goes through them none is unlisted. */
+void wqi_system_others_each(void (*fn)(struct wq *wq))
 {
-	unsigned i, nr = 0;
+	struct wq *wq = wqi_load_acquire(&system_others);
+
+	for (; wq; wq = wq->system_next)
+		fn(wq);
+}
+
+void wqi_system_list_locked(struct wq *wq)
+{
+	wqi_assert_held(&wqi_runtime.lock);
+
+	wq->system_next = system_others;
+	wqi_store_release(&system_others, wq);
+}
+
+int wqi_system_unlist_locked(struct wq *wq)
+{
+	struct wq **at = &system_others;
 
 	wqi_assert_held(&wqi_runtime.lock);
 
+	if (wqi_runtime.stopping)
+		return -EBUSY;
+	while (*at != wq)
+		at = &(*at)->system_next;
+	wqi_store_release(at, wq->system_next);
+	wq->system = false;
+	wq->counted = true;
+	wqi_runtime.nr_queues++;
+	return 0;
+}
+
+struct wq *wqi_system_queues_take_locked(void)
+{
+	struct wq *taken = system_others;
+	unsigned i;
+
+	wqi_assert_held(&wqi_runtime.lock);
+
+	wqi_store_release(&system_others, (struct wq *)NULL);
 	for (i = 0; i < WQI_SYSTEM_QUEUES; i++) {
 		if (!system_queues[i])
 			continue;
-		taken[nr++] = system_queues[i];
+		system_queues[i]->system_next = taken;
+		taken = system_queues[i];
 		wqi_store_release(&system_queues[i], (struct wq *)NULL);
 	}
-	return nr;
+	return taken;
 }
 
 struct wq *wq_system(void)

@@ -22,6 +22,7 @@
 #include "rescuer.h"
 #include "runtime.h"
 #include "timer.h"
+#include "zephyr.h"
 
 /* As near to the wanted priority as RLIMIT_NICE lets us come. */
 static void thread_set_nice(int nice)
@@ -79,8 +80,16 @@ static void thread_end_locked(struct wqi_worker *self)
 	pool->nr_workers--;
 	self->retire = false;
 	wqi_store_release(&self->tid, 0);
-	self->spare_next = pool->dead;
-	pool->dead = self;
+	if (wqi_unlikely(pool->adopted)) {
+		/* The program's thread: not ours to join.  Should it have ended in an item, the
+		 * manager makes another. */
+		pool->adopted = false;
+		self->spare_next = pool->spare;
+		pool->spare = self;
+	} else {
+		self->spare_next = pool->dead;
+		pool->dead = self;
+	}
 	/* Destructors of the thread's own data are not in an item. */
 	wqi_worker_self = NULL;
 	/* A producer may have been told to wake us. */
@@ -141,11 +150,19 @@ void *wqi_worker_main(void *arg)
 	pool->nr_workers++;
 	if (self->epoch != wqi_load_seq_cst(&wqi_cpus.epoch))
 		wqi_pool_pin_locked(pool);
+	wqi_worker_work_locked(self);
+	return NULL;
+}
+
+void wqi_worker_work_locked(struct wqi_worker *self)
+{
 	pthread_cleanup_push(thread_torn_down, self);
-	wqi_worker_loop_locked(self);
+	if (wqi_unlikely(self->pool->zephyr))
+		wqi_zephyr_loop_locked(self);
+	else
+		wqi_worker_loop_locked(self);
 	pthread_cleanup_pop(0);
 	thread_end_locked(self);
-	return NULL;
 }
 
 void wqi_worker_reset(struct wqi_worker *worker)
@@ -175,6 +192,8 @@ void wqi_worker_forked(void)
 	if (!self)
 		return;
 	wqi_worker_self = NULL;
+	if (self->pool->adopted)
+		return; /* it was the program's all the time */
 	if (!wqi_cpus.pretended)
 		wqi_cpus_go_to_all();
 	if (wqi_load_relaxed(&self->policy) == SCHED_FIFO)

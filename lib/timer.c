@@ -9,6 +9,7 @@
 #include "rcu.h"
 #include "shard.h"
 #include "trigger.h"
+#include "zephyr.h"
 
 #include <wq/rcu.h>
 
@@ -18,6 +19,21 @@ _Static_assert(offsetof(struct wq_timer, wq_expires_ns) ==
 	       "a timer begins with a node of the wheel");
 
 /* --- the way in --- */
+
+/* What keeps an item from being armed; *@as_good: it has what it was to get. */
+static int timer_refusal(uint64_t state, const struct wqi_arming *how, bool *as_good)
+{
+	uint64_t busy = WQI_PENDING | WQI_CANCEL | WQI_CANCELLER_MASK;
+
+	if (wqi_likely(!how->zephyr))
+		return wqi_state_refusal(state);
+	if (!(state & WQI_INIT) || state & WQI_DEPTH_MASK)
+		return state & WQI_INIT ? -EBUSY : -EINVAL;
+	if (!wqi_state_is_ours(state))
+		return 0;
+	*as_good = state & WQI_ARMED || (state & busy && !how->beside);
+	return state & WQI_MOVING && !*as_good ? -EAGAIN : 0;
+}
 
 /*
  * Claim the item for arming; ORD-PENDING (a), as a queueing's claim.  1; 0 by a
@@ -31,22 +47,26 @@ static int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how,
 	if (how->beside)
 		taken = WQI_ARMED;
 	do {
-		int err = wqi_state_refusal(old);
+		bool as_good = false;
+		int err = timer_refusal(old, how, &as_good);
 
 		if (wqi_unlikely(err))
 			return err;
 		new = old;
 		if (wqi_unlikely(!wqi_state_is_ours(old)))
 			new = (old & (WQI_INIT | WQI_DEPTH_MASK)) | wqi_fork.generation | set;
-		else if (!(old & taken))
+		else if (!(old & taken) && !as_good)
 			new = (old & ~WQI_SHARD_MASK) | set;
 		/* ORD-CLOSE (a) */
 		if (new != old && wqi_unlikely(wqi_load_seq_cst(&how->wq->closed)))
 			return -ESHUTDOWN;
 	} while (!wqi_cas(&dw->work.wq_state, &old, new));
 	/* On a list of the parent's, if it was pending at a fork(): the word has forgotten. */
-	if (wqi_unlikely(new != old && !wqi_state_is_ours(old)))
+	if (wqi_unlikely(new != old && !wqi_state_is_ours(old))) {
 		wqi_work_link(&dw->work)->prev = NULL;
+		if (how->zephyr)
+			wqi_zephyr_forget(&dw->work);
+	}
 	return new != old;
 }
 
@@ -180,6 +200,75 @@ static bool timer_claim_armed_locked(struct wq_work *work)
 	return old & WQI_ARMED && !(old & WQI_PENDING);
 }
 
+/*
+ * Without the shard's lock: the caller may be a signal handler that interrupted its holder.
+ * The new time goes beside the old one, which that may be using, and the item to the inbox:
+ * whoever takes it from there has it armed anew.  False: it changed meanwhile.
+ */
+static bool timer_mark_again(struct wq_delayed_work *dw, const struct wqi_arming *how,
+			     uint64_t state, uint64_t expires_ns)
+{
+	struct k_work_delayable *item = wqi_zephyr_delayable(dw);
+	uint64_t mine = expires_ns;
+
+	wqi_store_relaxed(&item->wq_again_queue, how->wq);
+	wqi_store_release(&item->wq_again_ns, expires_ns);
+	wqi_pause_point("timer again");
+	if (wqi_cas(&dw->work.wq_state, &state, state | WQI_ARMED | WQI_MOVING)) {
+		if (!(state & WQI_MOVING))
+			wqi_shard_push(wqi_shard_of_state(state), dw);
+		return true;
+	}
+	wqi_cas(&item->wq_again_ns, &mine, UINT64_C(0));
+	return false;
+}
+
+static bool timer_move_locked(struct wqi_shard *shard, struct wq_delayed_work *dw,
+			      const struct wqi_arming *how, uint64_t now_ns)
+{
+	uint64_t state = wqi_state(&dw->work);
+
+	wqi_shard_assert_held(shard);
+
+	if (!wqi_state_is_armed(state) || state & WQI_MOVING || wqi_shard_of_state(state) != shard)
+		return false;
+	wqi_shard_unlink_locked(shard, dw);
+	timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), (int)wqi_cpu_current());
+	wqi_shard_link_locked(shard, dw, now_ns);
+	return true;
+}
+
+/*
+ * To wait for a shard's lock is safe for a handler unless it interrupted a holder of one: who
+ * has one waits for no other lock.
+ */
+int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how)
+{
+	uint64_t now_ns = wqi_clock_late_ns(), state;
+	struct wqi_shard *shard;
+	bool done;
+
+	do {
+		state = wqi_state(&dw->work);
+		if (!wqi_state_is_in_shard(state))
+			return 0;
+		if (!how->beside && state & ~WQI_MOVING & (WQI_ARMED | WQI_PENDING))
+			return 0;
+		if (wqi_load_seq_cst(&how->wq->closed))
+			return -ESHUTDOWN; /* ORD-CLOSE (a) */
+		if (state & WQI_MOVING || wqi_timer_locks_held) {
+			done = timer_mark_again(dw, how, state,
+						timer_expires_ns(now_ns, how->delay_ns));
+			continue;
+		}
+		shard = wqi_shard_of_state(state);
+		wqi_shard_lock(shard);
+		done = timer_move_locked(shard, dw, how, now_ns);
+		wqi_shard_unlock(shard);
+	} while (!done);
+	return 1;
+}
+
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	uint64_t now_ns = wqi_clock_late_ns();
@@ -283,8 +372,12 @@ void wqi_timer_settle(struct wq_work *work)
 static bool timer_mark(struct wq_work *work, uint64_t state)
 {
 	unsigned token = wqi_rcu_read_lock();
-	bool marked = wqi_cas(&work->wq_state, &state, (state & ~WQI_ARMED) | WQI_MOVING);
+	bool marked;
 
+	/* A time beside the old one is of what is cancelled now. */
+	if (wqi_unlikely(wqi_timer_of_work(work)->wq_timer.wq_kind == WQ_TIMER_ZEPHYR))
+		wqi_zephyr_drop_again(wqi_timer_of_work(work));
+	marked = wqi_cas(&work->wq_state, &state, (state & ~WQI_ARMED) | WQI_MOVING);
 	if (marked && !(state & WQI_MOVING))
 		wqi_shard_push(wqi_shard_of_state(state), wqi_timer_of_work(work));
 	wqi_rcu_read_unlock(token);

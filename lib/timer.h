@@ -49,10 +49,17 @@ struct wqi_arming {
 	uint64_t delay_ns;			/* WQI_NEVER: until wqi_timer_expire() */
 	int cpu;				/* -1: the caller's */
 	bool beside;				/* also while it is pending */
+	bool zephyr;				/* by Zephyr's rules: see wqi_timer_claim() */
 	const struct rcu_flavor_struct *flavor; /* of an RCU item */
 };
 
-/* 1; 0 armed or pending already; -EINVAL, -EBUSY, -ESHUTDOWN.  Lock-free, AS-safe. */
+/*
+ * 1; 0 armed or pending already; -EINVAL, -EBUSY, -ESHUTDOWN.  Lock-free, AS-safe.
+ *
+ * By Zephyr's rules who is being cancelled is not refused: it is as good as pending, or with
+ * `beside` is armed all the same.  -EAGAIN: a shard has it still, though it was cancelled, for
+ * wqi_timer_rearm().
+ */
 int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how);
 
 /*
@@ -69,6 +76,14 @@ bool wqi_timer_admit(struct wq_delayed_work *dw);
  * more; -EBUSY, -ESHUTDOWN.  May sleep.
  */
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how);
+
+/*
+ * Zephyr's: the same, with a delay, AS-safe, and whatever else the item does with `beside`; what
+ * a shard has still, though it was cancelled, is armed again.  1; 0 no shard has it, or it is
+ * armed or pending without `beside`; -ESHUTDOWN.  Inside a
+ * read-side section.
+ */
+int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how);
 
 /* The same for a pending one.  0 it is not pending, or was on its way: look again. */
 int wqi_timer_move_pending(struct wq_delayed_work *dw, const struct wqi_arming *how);
@@ -124,6 +139,10 @@ void wqi_timers_reopen(struct wq *wq);
 
 /* Queues have begun to take items again: what is parked is looked at.  AS-unsafe. */
 void wqi_timers_unpark(void);
+
+/* Have the manager do that, for a signal handler; and the manager's. */
+void wqi_timers_ask_unpark(void);
+void wqi_timers_serve_unpark(void);
 
 /*
  * The clock's: queue what is due, until *@enough if that is given.  Returns when the next

@@ -14,6 +14,7 @@
 #include "rcu.h"
 #include "runtime.h"
 #include "worker.h"
+#include "zephyr.h"
 
 #include <wq/wq.h>
 
@@ -84,7 +85,7 @@ static struct wqi_pwq *work_goes_to(struct wqi_pwq *running)
  *
  * Returns the pwq to push to, or NULL if the item was cancelled meanwhile.
  */
-static WQI_SLOW struct wqi_pwq *work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq)
+WQI_SLOW struct wqi_pwq *wqi_work_settle_rcu(struct wq_work *work, struct wqi_pwq *pwq)
 {
 	uint64_t old = wqi_state(work), new;
 	struct wqi_pwq *running = NULL;
@@ -202,7 +203,7 @@ static WQI_SLOW int work_claim_slow(struct wq *wq, struct wq_work *work, struct 
 	if (new == old)
 		return 0;
 	if (new &WQI_TRANSIT)
-		target = work_settle_rcu(work, target);
+		target = wqi_work_settle_rcu(work, target);
 	if (to)
 		*to = target;
 	return 1;
@@ -312,9 +313,11 @@ void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu)
 	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, (unsigned)cpu);
 	struct wqi_pool *pool;
 
-	pwq = work_settle_rcu(work, pwq);
+	pwq = wqi_work_settle_rcu(work, pwq);
 	if (!pwq)
 		return;
+	if (wqi_unlikely(work->wq_fn == wq_zephyr_run))
+		wqi_zephyr_note_queue(work, wqi_pwq_wq(pwq)->zephyr);
 	pool = wqi_pwq_pool(pwq);
 	wqi_pause_point("push");
 	wqi_inbox_push(&pool->inbox, work);

@@ -19,6 +19,7 @@
 #include "queue.h"
 #include "rescuer.h"
 #include "sentinel.h"
+#include "zephyr.h"
 
 /* Items between two readings of the clock; and where they are dear, or seem so. */
 #define BATCH_ITEMS 64u
@@ -289,16 +290,22 @@ static void worker_accept_requeued_locked(struct wqi_worker *self, struct wqi_pw
 	cds_list_add_tail(wqi_work_link(work), &self->pool->worklist);
 }
 
+static WQI_SLOW void worker_unmark_locked(struct wqi_worker *self)
+{
+	self->marked = self->measure = self->is_long = false;
+	self->described = self->intensive = self->hogged = false;
+	self->nr_regions = 0;
+	if (self->pool->zephyr)
+		wqi_zephyr_ended_locked(self);
+}
+
 void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
 {
 	if (wqi_load_relaxed(&self->requeued))
 		worker_accept_requeued_locked(self, pwq);
-	if (wqi_unlikely(self->marked)) {
-		self->marked = self->measure = self->is_long = false;
-		self->described = self->intensive = self->hogged = false;
-		self->nr_regions = 0;
-	}
 	worker_clear_busy_locked(self);
+	if (wqi_unlikely(self->marked))
+		worker_unmark_locked(self);
 	if (wqi_unlikely(!cds_list_empty(&self->waiters)))
 		wqi_flush_finished_locked(self);
 	wqi_pwq_finish_locked(pwq, self->current_color, true);

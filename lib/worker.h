@@ -91,6 +91,9 @@ void *wqi_worker_main(void *arg);
 /* What the thread of worker @id of @pool is called. */
 void wqi_worker_name(const struct wqi_pool *pool, unsigned id, char to[16]);
 
+/* What its thread is for: run items until it is to end, and end.  Drops the lock. */
+void wqi_worker_work_locked(struct wqi_worker *self);
+
 /* Run items until the worker is to end. */
 void wqi_worker_loop_locked(struct wqi_worker *self);
 
