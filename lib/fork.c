@@ -25,6 +25,7 @@
 #include "timer.h"
 #include "trigger.h"
 #include "worker.h"
+#include "zephyr.h"
 
 struct wqi_fork wqi_fork;
 
@@ -70,6 +71,7 @@ static void fork_reset_locked(void)
 	wqi_timers_reset();
 	wqi_rcu_works_reset();
 	wqi_triggers_reset();
+	wqi_zephyr_polls_reset();
 	wqi_hogs_reset();
 	wqi_machine_reset();
 	wqi_store_relaxed(&wqi_rescuers_out, 0u);

@@ -82,23 +82,31 @@ static int work_flags(uint64_t state)
  * An item that goes from one to the other between the two looks (it queued itself, and its run
  * has ended) must not be taken for idle.
  */
-int wq_zephyr_busy(const struct k_work *work)
+static int work_busy_rcu(struct wq_work *item)
 {
-	struct wq_work *item = (struct wq_work *)&work->wq_work;
 	uint64_t state = wqi_state(item), before;
-	unsigned token;
 	bool runs;
 
-	if (!wqi_state_is_ours(state))
-		return 0;
-	token = wqi_rcu_read_lock();
 	do {
 		before = state;
 		runs = wqi_zephyr_runs_rcu(item);
 		state = wqi_load_seq_cst(&item->wq_state);
 	} while (state != before);
-	wqi_rcu_read_unlock(token);
 	return work_flags(state) | (runs ? K_WORK_RUNNING : 0);
+}
+
+int wq_zephyr_busy(const struct k_work *work)
+{
+	struct wq_work *item = (struct wq_work *)&work->wq_work;
+	unsigned token;
+	int busy;
+
+	if (!wqi_state_is_ours(wqi_state(item)))
+		return 0;
+	token = wqi_rcu_read_lock();
+	busy = work_busy_rcu(item);
+	wqi_rcu_read_unlock(token);
+	return busy;
 }
 
 /* --- submit --- */
@@ -231,27 +239,33 @@ static WQI_SLOW int work_submit_slow_rcu(struct k_work_q *queue, struct k_work *
 }
 
 /*
- * The usual case: idle, or just running here, and last on this queue or on none.  1, 2, or
- * -EAGAIN: look closer.
+ * The usual cases: idle, or just running here, and last on this queue or on none; or queued
+ * already.  1, 2, 0, or -EAGAIN: look closer.
  */
 static inline int work_submit_fast_rcu(struct wq *wq, struct k_work_q *queue, struct k_work *work)
 {
 	uint64_t usual = wqi_fork.generation | WQI_INIT;
-	uint64_t old = wqi_load_relaxed(&work->wq_work.wq_state);
+	uint64_t old = wqi_load_relaxed(&work->wq_work.wq_state), new;
 	struct wqi_pwq *pwq = work_pwq_rcu(wq);
 	uint64_t fresh = WQI_PENDING | wqi_pwq_in_state(pwq);
 	struct wqi_pool *pool;
 	int ret;
 
-	if (wqi_unlikely((old ^ usual) & (WQI_UNUSUAL | WQI_PENDING)) ||
-	    (wqi_state_id(old) && (old ^ fresh) & WQI_ID_MASK))
+	if (wqi_unlikely((old ^ usual) & WQI_UNUSUAL))
 		return -EAGAIN;
-	/* ORD-DRAIN (a): read inside the section, after it began. */
-	if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)))
+	new = old;
+	if (!(old & WQI_PENDING)) {
+		/* ORD-DRAIN (a): read inside the section, after it began. */
+		if (wqi_unlikely(wqi_load_seq_cst(&wq->refuse)) ||
+		    (wqi_state_id(old) && (old ^ fresh) & WQI_ID_MASK))
+			return -EAGAIN;
+		wqi_pause_point("refuse read");
+		new = (old & ~WQI_ID_MASK) | fresh;
+	}
+	if (wqi_unlikely(!wqi_cas(&work->wq_work.wq_state, &old, new)))
 		return -EAGAIN;
-	wqi_pause_point("refuse read");
-	if (wqi_unlikely(!wqi_cas(&work->wq_work.wq_state, &old, (old & ~WQI_ID_MASK) | fresh)))
-		return -EAGAIN;
+	if (new == old)
+		return 0;
 	pool = wqi_pwq_pool(pwq);
 	ret = 1 + work_runs_in(pool, &work->wq_work);
 	work_push(work, queue, pool);
@@ -344,34 +358,38 @@ void wqi_zephyr_let_go(struct wqi_pool *pool)
 }
 
 /* While its handler goes on it can't be queued. */
-static void work_block_while_running(struct k_work *work)
+static void work_block_while_running_rcu(struct k_work *work)
 {
-	unsigned token = wqi_rcu_read_lock();
 	void *none = NULL;
 	struct wqi_pool *pool;
 
-	if (wqi_pwq_of_state(wqi_state(&work->wq_work), &pool) &&
-	    work_runs_in(pool, &work->wq_work) && wqi_cas(&work->wq_next, &none, WQI_ZEPHYR_END)) {
-		if (wqi_cancel_enter_unless_full(&work->wq_work)) {
-			wqi_pause_point("cancelled");
-			work_push_cancelled(pool, work);
-			if (!work_runs_in(pool, &work->wq_work))
-				wqi_zephyr_let_go(pool);
-		} else {
-			/* As many wait until it does not run, and so keep it from being queued. */
-			wqi_store_release(&work->wq_next, NULL);
-		}
+	if (!wqi_pwq_of_state(wqi_state(&work->wq_work), &pool) ||
+	    !work_runs_in(pool, &work->wq_work) || !wqi_cas(&work->wq_next, &none, WQI_ZEPHYR_END))
+		return;
+	if (!wqi_cancel_enter_unless_full(&work->wq_work)) {
+		/* As many wait until it does not run, and so keep it from being queued. */
+		wqi_store_release(&work->wq_next, NULL);
+		return;
 	}
-	wqi_rcu_read_unlock(token);
+	wqi_pause_point("cancelled");
+	work_push_cancelled(pool, work);
+	if (!work_runs_in(pool, &work->wq_work))
+		wqi_zephyr_let_go(pool);
 }
 
 int wq_zephyr_cancel(struct k_work *work)
 {
+	unsigned token;
+	int busy;
+
 	if (!(wqi_state(&work->wq_work) & WQI_INIT))
 		return 0;
 	wqi_cancel_item(&work->wq_work);
-	work_block_while_running(work);
-	return wq_zephyr_busy(work);
+	token = wqi_rcu_read_lock();
+	work_block_while_running_rcu(work);
+	busy = work_busy_rcu(&work->wq_work);
+	wqi_rcu_read_unlock(token);
+	return busy;
 }
 
 static bool work_is_own(const struct k_work *work)
