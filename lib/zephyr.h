@@ -51,11 +51,16 @@ static inline struct k_work_delayable *wqi_zephyr_delayable(struct wq_delayed_wo
 
 /* --- items, for work.c, timer.c and shard.c --- */
 
-/* A claimed item goes to @queue (or to no k_work_q). */
+/*
+ * A claimed item goes to @queue (or to no k_work_q).  Where it runs it is queued there again, and
+ * nothing is written that its handler may be reading.
+ */
 static inline void wqi_zephyr_note_queue(struct wq_work *work, struct k_work_q *queue)
 {
-	if (queue)
-		wqi_store_relaxed(&wqi_zephyr_work(work)->queue, queue);
+	struct k_work *item = wqi_zephyr_work(work);
+
+	if (queue && wqi_load_relaxed(&item->queue) != queue)
+		wqi_store_relaxed(&item->queue, queue);
 }
 
 /* The first claim after a fork(): what the parent had with it is over. */

@@ -130,7 +130,7 @@ static inline bool work_runs_in(const struct wqi_pool *pool, const struct wq_wor
 
 static inline void work_push(struct k_work *work, struct k_work_q *queue, struct wqi_pool *pool)
 {
-	wqi_store_relaxed(&work->queue, queue);
+	wqi_zephyr_note_queue(&work->wq_work, queue);
 	wqi_pause_point("push");
 	wqi_inbox_push(&pool->inbox, &work->wq_work);
 	wqi_pool_kick(pool);
