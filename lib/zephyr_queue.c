@@ -67,6 +67,12 @@ static void queue_follow_flags(const struct k_work_q *queue, struct wq *wq)
 
 /* --- start --- */
 
+/* Does it start by itself?  Others may be starting it, or asking the same. */
+static bool queue_is_static(const struct k_work_q *queue)
+{
+	return wqi_load_relaxed(&queue->wq_static);
+}
+
 /*
  * Cooperative threads come before all preemptible ones there, and a lower number before a higher:
  * as nice values do, where they are permitted.
@@ -91,7 +97,7 @@ static struct wqi_dedicated queue_own(const struct k_work_q *queue, bool adopted
 /* Make it, and with a thread of its own let it take items.  -EALREADY: another was quicker. */
 static int queue_make_locked(struct k_work_q *queue, bool no_yield, bool adopted, struct wq **to)
 {
-	bool system = queue->wq_static || queue->wq_essential;
+	bool system = queue_is_static(queue) || wqi_load_relaxed(&queue->wq_essential);
 	struct wqi_dedicated own;
 	int err;
 
@@ -147,8 +153,8 @@ static bool queue_configure(struct k_work_q *queue, size_t stack_bytes, int prio
 	queue->wq_stack_bytes = stack_bytes;
 	queue->wq_prio = prio;
 	queue->wq_timeout_ms = config->work_timeout_ms;
-	queue->wq_static = false;
-	queue->wq_essential = config->essential;
+	wqi_store_relaxed(&queue->wq_static, false);
+	wqi_store_relaxed(&queue->wq_essential, config->essential);
 	return true;
 }
 
@@ -172,7 +178,7 @@ int wqi_zephyr_queue_auto(struct k_work_q *queue)
 	struct wq *wq;
 	int err;
 
-	if (!queue || !queue->wq_static)
+	if (!queue || !queue_is_static(queue))
 		return queue ? -ENODEV : -EINVAL;
 	err = queue_make(queue, wqi_load_seq_cst(&queue->flags) & K_WORK_QUEUE_NO_YIELD, false,
 			 &wq);
@@ -246,7 +252,7 @@ void wqi_zephyr_note_thread(struct wqi_pool *pool, pthread_t thread)
 
 k_tid_t wq_zephyr_queue_thread(struct k_work_q *queue)
 {
-	if (queue->wq_static && !wqi_load_acquire(&queue->wq_queue))
+	if (queue_is_static(queue) && !wqi_load_acquire(&queue->wq_queue))
 		wqi_zephyr_queue_auto(queue);
 	return wqi_load_relaxed(&queue->thread_id);
 }
@@ -372,7 +378,7 @@ static int queue_begin_stop_rcu(struct k_work_q *queue, struct wq **wq)
 	if (!*wq && flags & K_WORK_QUEUE_STOP)
 		return -EINPROGRESS;
 	if (!*wq)
-		return queue->wq_static ? -EBUSY : -EALREADY;
+		return queue_is_static(queue) ? -EBUSY : -EALREADY;
 	if (wqi_worker_may_wait(*wq))
 		return -EDEADLK;
 	do {
@@ -430,7 +436,7 @@ static void queue_end(struct k_work_q *queue, struct wq *wq)
 	wqi_zephyr_watch_end(queue);
 	wqi_queue_unmake(wq);
 	wqi_store_relaxed(&queue->thread_id, (k_tid_t)0);
-	queue->wq_static = false;
+	wqi_store_relaxed(&queue->wq_static, false);
 	/* Whoever else stops it may free it from here on: only its address is used. */
 	wqi_store_seq_cst(&queue->flags, 0u);
 	queue_wake_stoppers(queue);
@@ -461,7 +467,7 @@ int wq_zephyr_queue_stop(struct k_work_q *queue, uint64_t timeout_ns)
 	until_ns = timeout_ns < WQI_NO_TIMEOUT - now_ns ? now_ns + timeout_ns : WQI_NO_TIMEOUT;
 	wqi_fork_enter(false);
 	do {
-		if (queue->wq_essential)
+		if (wqi_load_relaxed(&queue->wq_essential))
 			return -ENOTSUP;
 		token = wqi_rcu_read_lock();
 		err = queue_begin_stop_rcu(queue, &wq);
@@ -502,7 +508,7 @@ void wqi_zephyr_queue_stopped(struct wq *wq)
 
 	wqi_store_release(&queue->wq_queue, (struct wq *)NULL);
 	wqi_store_relaxed(&queue->thread_id, (k_tid_t)0);
-	queue_change_flags(queue, queue->wq_static ? ~(uint32_t)QUEUE_FLAGS_KEPT : ~0u, 0);
+	queue_change_flags(queue, queue_is_static(queue) ? ~(uint32_t)QUEUE_FLAGS_KEPT : ~0u, 0);
 }
 
 /* Plugged stays plugged.  Whoever was stopping it is not there: it is stopped. */

@@ -257,7 +257,8 @@ static inline void k_work_user_queue_start(struct k_work_user_q *queue, k_thread
 {
 	struct k_work_queue_config config = {name, false, false, 0};
 
-	k_work_queue_start(&queue->wq_queue, stack, stack_size, prio, &config);
+	(void)stack;
+	(void)wq_zephyr_queue_start(&queue->wq_queue, stack_size, prio, &config);
 }
 
 static inline k_tid_t k_work_user_queue_thread_get(struct k_work_user_q *queue)
