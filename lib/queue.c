@@ -320,6 +320,8 @@ void wqi_queue_unmake(struct wq *wq)
 	wqi_unlock(&wqi_runtime.lock);
 	/* Items keep the numbers: whoever is looking one up finishes first. */
 	wqi_rcu_synchronize();
+	if (wq->zephyr)
+		wqi_timers_pass();
 	if (wq->own)
 		wqi_manager_close(wq->own);
 	if (wq->rescuer)

@@ -295,6 +295,16 @@ void wqi_timers_unpark(void)
 	}
 }
 
+void wqi_timers_pass(void)
+{
+	unsigned i;
+
+	for (i = 0; i < wqi_nr_shards; i++) {
+		wqi_shard_lock(&wqi_shards[i]);
+		wqi_shard_unlock(&wqi_shards[i]);
+	}
+}
+
 static bool timers_unpark_asked; /* A, seq_cst */
 
 void wqi_timers_ask_unpark(void)

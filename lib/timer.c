@@ -35,6 +35,12 @@ static int timer_refusal(uint64_t state, const struct wqi_arming *how, bool *as_
 	return state & WQI_MOVING && !*as_good ? -EAGAIN : 0;
 }
 
+/* Under a shard's lock, or in a section: so long it has, if it has now. */
+static inline bool timer_has_queue(const struct wqi_arming *how)
+{
+	return wqi_load_acquire(&how->zephyr->wq_queue) == how->wq;
+}
+
 /*
  * Claim the item for arming; ORD-PENDING (a), as a queueing's claim.  1; 0 by a
  * completed exchange of the word with itself; -errno.  Under the shard's lock, or in a
@@ -57,8 +63,12 @@ static int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how,
 			new = (old & (WQI_INIT | WQI_DEPTH_MASK)) | wqi_fork.generation | set;
 		else if (!(old & taken) && !as_good)
 			new = (old & ~WQI_SHARD_MASK) | set;
+		if (new == old)
+			continue;
+		if (wqi_unlikely(how->zephyr && !timer_has_queue(how)))
+			return -ENODEV;
 		/* ORD-CLOSE (a) */
-		if (new != old && wqi_unlikely(wqi_load_seq_cst(&how->wq->closed)))
+		if (wqi_unlikely(wqi_load_seq_cst(&how->wq->closed)))
 			return -ESHUTDOWN;
 	} while (!wqi_cas(&dw->work.wq_state, &old, new));
 	/* On a list of the parent's, if it was pending at a fork(): the word has forgotten. */
@@ -223,7 +233,24 @@ static bool timer_mark_again(struct wq_delayed_work *dw, const struct wqi_arming
 	return false;
 }
 
-static bool timer_move_locked(struct wqi_shard *shard, struct wq_delayed_work *dw,
+/* 1; 0 it changed meanwhile; -ENODEV, -ESHUTDOWN. */
+static WQI_SLOW int timer_rearm_unlocked(struct wq_delayed_work *dw, const struct wqi_arming *how,
+					 uint64_t state, uint64_t expires_ns)
+{
+	unsigned token = wqi_rcu_read_lock();
+	int ret;
+
+	if (!timer_has_queue(how))
+		ret = -ENODEV;
+	else if (wqi_load_seq_cst(&how->wq->closed)) /* ORD-CLOSE (a) */
+		ret = -ESHUTDOWN;
+	else
+		ret = timer_mark_again(dw, how, state, expires_ns);
+	wqi_rcu_read_unlock(token);
+	return ret;
+}
+
+static int timer_rearm_locked(struct wqi_shard *shard, struct wq_delayed_work *dw,
 			      const struct wqi_arming *how, uint64_t now_ns)
 {
 	uint64_t state = wqi_state(&dw->work);
@@ -231,11 +258,15 @@ static bool timer_move_locked(struct wqi_shard *shard, struct wq_delayed_work *d
 	wqi_shard_assert_held(shard);
 
 	if (!wqi_state_is_armed(state) || state & WQI_MOVING || wqi_shard_of_state(state) != shard)
-		return false;
+		return 0;
+	if (!timer_has_queue(how))
+		return -ENODEV;
+	if (how->wq != dw->wq_timer.wq_queue && wqi_load_seq_cst(&how->wq->closed))
+		return -ESHUTDOWN;
 	wqi_shard_unlink_locked(shard, dw);
 	timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), (int)wqi_cpu_current());
 	wqi_shard_link_locked(shard, dw, now_ns);
-	return true;
+	return 1;
 }
 
 /*
@@ -246,7 +277,7 @@ int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	uint64_t now_ns = wqi_clock_late_ns(), state;
 	struct wqi_shard *shard;
-	bool done;
+	int ret;
 
 	do {
 		state = wqi_state(&dw->work);
@@ -254,19 +285,17 @@ int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 			return 0;
 		if (!how->beside && state & ~WQI_MOVING & (WQI_ARMED | WQI_PENDING))
 			return 0;
-		if (wqi_load_seq_cst(&how->wq->closed))
-			return -ESHUTDOWN; /* ORD-CLOSE (a) */
-		if (state & WQI_MOVING || wqi_timer_locks_held) {
-			done = timer_mark_again(dw, how, state,
-						timer_expires_ns(now_ns, how->delay_ns));
+		if (wqi_unlikely(state & WQI_MOVING || wqi_timer_locks_held)) {
+			ret = timer_rearm_unlocked(dw, how, state,
+						   timer_expires_ns(now_ns, how->delay_ns));
 			continue;
 		}
 		shard = wqi_shard_of_state(state);
 		wqi_shard_lock(shard);
-		done = timer_move_locked(shard, dw, how, now_ns);
+		ret = timer_rearm_locked(shard, dw, how, now_ns);
 		wqi_shard_unlock(shard);
-	} while (!done);
-	return 1;
+	} while (!ret);
+	return ret;
 }
 
 int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how)

@@ -46,10 +46,10 @@ size_t wqi_timers_armed_bytes(void);
 /* What an item is armed for. */
 struct wqi_arming {
 	struct wq *wq;
-	uint64_t delay_ns;			/* WQI_NEVER: until wqi_timer_expire() */
-	int cpu;				/* -1: the caller's */
-	bool beside;				/* also while it is pending */
-	bool zephyr;				/* by Zephyr's rules: see wqi_timer_claim() */
+	uint64_t delay_ns;	 /* WQI_NEVER: until wqi_timer_expire() */
+	int cpu;		 /* -1: the caller's */
+	bool beside;		 /* also while it is pending */
+	struct k_work_q *zephyr; /* by Zephyr's rules: see below; had @wq when read */
 	const struct rcu_flavor_struct *flavor; /* of an RCU item */
 };
 
@@ -58,7 +58,9 @@ struct wqi_arming {
  *
  * By Zephyr's rules who is being cancelled is not refused: it is as good as pending, or with
  * `beside` is armed all the same.  -EAGAIN: a shard has it still, though it was cancelled, for
- * wqi_timer_rearm().
+ * wqi_timer_rearm().  -ENODEV: the k_work_q has another queue meanwhile, or none; so `wq` need not
+ * be kept by the caller: who stops one takes it away, and then has all shards' holders and
+ * sections end (wqi_timers_pass()).
  */
 int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how);
 
@@ -80,8 +82,8 @@ int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how);
 /*
  * Zephyr's: the same, with a delay, AS-safe, and whatever else the item does with `beside`; what
  * a shard has still, though it was cancelled, is armed again.  1; 0 no shard has it, or it is
- * armed or pending without `beside`; -ESHUTDOWN.  Inside a
- * read-side section.
+ * armed or pending without `beside`; -ESHUTDOWN,
+ * -ENODEV.
  */
 int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how);
 
@@ -143,6 +145,9 @@ void wqi_timers_unpark(void);
 /* Have the manager do that, for a signal handler; and the manager's. */
 void wqi_timers_ask_unpark(void);
 void wqi_timers_serve_unpark(void);
+
+/* Wait for whoever holds a shard's lock.  Sleeps. */
+void wqi_timers_pass(void);
 
 /*
  * The clock's: queue what is due, until *@enough if that is given.  Returns when the next

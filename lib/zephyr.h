@@ -104,6 +104,11 @@ bool wqi_cancel_enter_unless_full(struct wq_work *work);
 /* k_work_submit_to_queue() of an item that is neither scheduled nor being cancelled: else 0. */
 int wqi_zephyr_submit_idle(struct k_work_q *queue, struct k_work *work);
 
+/* k_work_submit_to_queue(), and both ways to schedule, that start no queue: -ENODEV instead. */
+int wqi_zephyr_submit_started(struct k_work_q *queue, struct k_work *work);
+int wqi_zephyr_schedule_started(struct k_work_q *queue, struct k_work_delayable *dwork,
+				uint64_t delay_ns, bool anyway);
+
 /* --- queues --- */
 
 /*

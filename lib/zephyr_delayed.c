@@ -15,67 +15,81 @@ uint64_t wq_zephyr_now_ns(void)
 	return wqi_clock_now_ns();
 }
 
-/*
- * In a read-side section, for the queue may be stopped meanwhile.  1; 0 it is scheduled, or
- * with @anyway not set is not idle; -errno.
- */
-static int delayed_arm_rcu(struct k_work_q *queue, struct k_work_delayable *dwork,
-			   uint64_t delay_ns, bool anyway)
+/* A cancelled item that a shard still has. */
+static WQI_SLOW int delayed_arm_cancelled(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
-	struct wqi_arming how = {.delay_ns = delay_ns, .cpu = -1, .beside = anyway, .zephyr = true};
-	struct wq_delayed_work *dw = wqi_zephyr_timer(&dwork->work);
 	int ret;
 
-	if (!(wqi_state(&dw->work) & WQI_INIT))
+	do {
+		ret = wqi_timer_rearm(dw, how);
+		if (!ret)
+			ret = wqi_timer_arm(dw, how);
+	} while (ret == -EAGAIN || (!ret && how->beside));
+	return ret;
+}
+
+/* 1; 0 it is scheduled, or with @anyway not set is not idle; -errno. */
+static inline int delayed_arm(struct k_work_q *queue, struct k_work_delayable *dwork,
+			      uint64_t delay_ns, bool anyway)
+{
+	struct wq_delayed_work *dw = wqi_zephyr_timer(&dwork->work);
+	struct wqi_arming how = {.wq = wqi_load_acquire(&queue->wq_queue),
+				 .delay_ns = delay_ns,
+				 .cpu = -1,
+				 .beside = anyway,
+				 .zephyr = queue};
+	int ret;
+
+	if (wqi_unlikely(!how.wq))
+		return -ENODEV;
+	ret = anyway ? wqi_timer_rearm(dw, &how) : 0;
+	if (!ret)
+		ret = wqi_timer_arm(dw, &how);
+	if (wqi_unlikely(ret == -EAGAIN || (!ret && anyway)))
+		ret = delayed_arm_cancelled(dw, &how);
+	return wqi_likely(ret != -ESHUTDOWN) ? ret : -ENODEV;
+}
+
+static WQI_SLOW int delayed_set_slow(struct k_work_q *queue, struct k_work_delayable *dwork,
+				     uint64_t delay_ns, bool anyway, bool start)
+{
+	int ret = wqi_fork_enter(true);
+
+	if (ret)
+		return ret;
+	if (!(wqi_state(&dwork->work.wq_work) & WQI_INIT))
 		return -EINVAL;
 	if (!queue)
 		queue = wqi_load_relaxed(&dwork->work.queue);
 	if (!queue)
 		return -EINVAL;
-	how.wq = wqi_load_acquire(&queue->wq_queue);
-	if (!how.wq)
-		return -ENODEV;
-	do {
-		ret = anyway ? wqi_timer_rearm(dw, &how) : 0;
-		if (!ret)
-			ret = wqi_timer_arm(dw, &how);
-		/* A cancelled one that a shard still has. */
-		if (ret == -EAGAIN)
-			ret = wqi_timer_rearm(dw, &how);
-		else if (!ret && !anyway)
-			return 0; /* it is scheduled, queued or being cancelled */
-	} while (!ret);
-	return ret == -ESHUTDOWN ? -ENODEV : ret;
-}
-
-static int delayed_arm(struct k_work_q *queue, struct k_work_delayable *dwork, uint64_t delay_ns,
-		       bool anyway)
-{
-	int ret = wqi_fork_enter(true);
-	unsigned token;
-
-	if (ret)
+	ret = delayed_arm(queue, dwork, delay_ns, anyway);
+	if (ret != -ENODEV || !start)
 		return ret;
-	token = wqi_rcu_read_lock();
-	ret = delayed_arm_rcu(queue, dwork, delay_ns, anyway);
-	wqi_rcu_read_unlock(token);
-	return ret;
-}
-
-static int delayed_set(struct k_work_q *queue, struct k_work_delayable *dwork, uint64_t delay_ns,
-		       bool anyway)
-{
-	int ret = delayed_arm(queue, dwork, delay_ns, anyway);
-
-	if (wqi_likely(ret != -ENODEV))
-		return ret;
-	ret = wqi_zephyr_queue_auto(queue ? queue : wqi_load_relaxed(&dwork->work.queue));
+	ret = wqi_zephyr_queue_auto(queue);
 	return ret ? ret : delayed_arm(queue, dwork, delay_ns, anyway);
+}
+
+static inline int delayed_set(struct k_work_q *queue, struct k_work_delayable *dwork,
+			      uint64_t delay_ns, bool anyway)
+{
+	int ret = -ENODEV;
+
+	if (wqi_likely(queue && wqi_load_acquire(&wqi_fork.stale) == WQI_FORK_SETTLED))
+		ret = delayed_arm(queue, dwork, delay_ns, anyway);
+	return wqi_likely(ret != -ENODEV) ? ret
+					  : delayed_set_slow(queue, dwork, delay_ns, anyway, true);
+}
+
+int wqi_zephyr_schedule_started(struct k_work_q *queue, struct k_work_delayable *dwork,
+				uint64_t delay_ns, bool anyway)
+{
+	return delayed_set_slow(queue, dwork, delay_ns, anyway, false);
 }
 
 int wq_zephyr_schedule(struct k_work_q *queue, struct k_work_delayable *dwork, uint64_t delay_ns)
 {
-	if (!delay_ns)
+	if (wqi_unlikely(!delay_ns))
 		return wqi_zephyr_submit_idle(queue, &dwork->work);
 	return delayed_set(queue, dwork, delay_ns, false);
 }
@@ -84,7 +98,7 @@ int wq_zephyr_reschedule(struct k_work_q *queue, struct k_work_delayable *dwork,
 {
 	bool beside;
 
-	if (delay_ns)
+	if (wqi_likely(delay_ns))
 		return delayed_set(queue, dwork, delay_ns, true);
 	if (wqi_state_is_armed(wqi_state(&dwork->work.wq_work)))
 		wqi_timer_cancel(&dwork->work.wq_work, &beside);

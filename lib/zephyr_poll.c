@@ -166,10 +166,10 @@ static void poll_renew_locked(struct k_work_poll *poll)
 /* It is triggered.  Where the queue refuses it just now, it is kept as a timer that is due. */
 static int poll_queue_locked(struct k_work_poll *poll)
 {
-	int ret = wq_zephyr_submit(poll->wq_queue, &poll->work);
+	int ret = wqi_zephyr_submit_started(poll->wq_queue, &poll->work);
 
 	if (ret == -EBUSY)
-		ret = wq_zephyr_reschedule(poll->wq_queue, poll_delayable(poll), 1);
+		ret = wqi_zephyr_schedule_started(poll->wq_queue, poll_delayable(poll), 1, true);
 	return ret < 0 ? ret : 0;
 }
 
@@ -207,7 +207,8 @@ static int poll_wait_locked(struct k_work_poll *poll, uint64_t timeout_ns)
 	poll->wq_waiting = true;
 	poll->wq_timed = timeout_ns != UINT64_MAX;
 	if (poll->wq_timed)
-		ret = wq_zephyr_schedule(poll->wq_queue, poll_delayable(poll), timeout_ns);
+		ret = wqi_zephyr_schedule_started(poll->wq_queue, poll_delayable(poll), timeout_ns,
+						  false);
 	if (ret == 1 || !poll->wq_timed)
 		return 0;
 	poll_unlink_locked(poll);

@@ -300,18 +300,38 @@ static void queue_end_drain(struct k_work_q *queue, struct wq *wq)
 		wqi_timers_unpark();
 }
 
-int wq_zephyr_queue_drain(struct k_work_q *queue, bool plug)
+/* Who uses a queue for longer than a section is counted, and waited for by who stops it. */
+static struct wq *queue_get(struct k_work_q *queue)
 {
-	struct wq *wq;
-	int err = 0;
+	unsigned token = wqi_rcu_read_lock();
+	struct wq *wq = wqi_load_acquire(&queue->wq_queue);
 
-	wqi_fork_enter(false);
-	if (!wqi_load_acquire(&queue->wq_queue) && plug)
-		err = wqi_zephyr_queue_auto(queue);
-	wq = wqi_load_acquire(&queue->wq_queue);
-	if (err || !wq)
-		return err;
-	err = wqi_worker_may_wait(wq);
+	if (wq)
+		wqi_add(&queue->wq_users, 1);
+	wqi_rcu_read_unlock(token);
+	return wq;
+}
+
+/* The memory may be its owner's afterwards: only its address is used. */
+static void queue_put(struct k_work_q *queue)
+{
+	if (wqi_sub(&queue->wq_users, 1) == 1)
+		wqi_futex_wake(&queue->wq_users, INT_MAX);
+}
+
+static void queue_wait_users(struct k_work_q *queue)
+{
+	uint32_t nr;
+
+	wqi_rcu_synchronize();
+	while ((nr = wqi_load_acquire(&queue->wq_users)))
+		wqi_futex_wait(&queue->wq_users, nr, WQI_NO_TIMEOUT);
+}
+
+static int queue_drain(struct k_work_q *queue, struct wq *wq, bool plug)
+{
+	int err = wqi_worker_may_wait(wq);
+
 	if (err)
 		return err;
 	/* Our caller may have been answered 0 because of a claim on its way. */
@@ -322,6 +342,22 @@ int wq_zephyr_queue_drain(struct k_work_q *queue, bool plug)
 	wqi_queue_wait_idle(wq);
 	queue_end_drain(queue, wq);
 	return 1;
+}
+
+int wq_zephyr_queue_drain(struct k_work_q *queue, bool plug)
+{
+	struct wq *wq;
+	int ret = 0;
+
+	wqi_fork_enter(false);
+	if (plug && !wqi_load_acquire(&queue->wq_queue))
+		ret = wqi_zephyr_queue_auto(queue);
+	wq = queue_get(queue);
+	if (!wq)
+		return ret;
+	ret = queue_drain(queue, wq, plug);
+	queue_put(queue);
+	return ret;
 }
 
 int wq_zephyr_queue_unplug(struct k_work_q *queue)
@@ -433,6 +469,7 @@ static void queue_end(struct k_work_q *queue, struct wq *wq)
 	wqi_store_relaxed(&wq->ending, true);
 	wqi_queue_wait_idle(wq);
 	wqi_store_release(&queue->wq_queue, (struct wq *)NULL);
+	queue_wait_users(queue);
 	wqi_zephyr_watch_end(queue);
 	wqi_queue_unmake(wq);
 	wqi_store_relaxed(&queue->thread_id, (k_tid_t)0);
@@ -519,6 +556,7 @@ void wqi_zephyr_queue_reset(struct wq *wq)
 	wqi_store_relaxed(&queue->thread_id, (k_tid_t)0);
 	wqi_store_relaxed(&queue->wq_begun_ns, UINT64_C(0));
 	wqi_store_relaxed(&queue->wq_held, false);
+	wqi_store_relaxed(&queue->wq_users, 0u);
 	if (wqi_load_relaxed(&wq->ending)) {
 		wqi_store_relaxed(&queue->wq_queue, (struct wq *)NULL);
 		queue_change_flags(queue, ~0u, 0);

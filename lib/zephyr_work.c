@@ -304,6 +304,11 @@ int wq_zephyr_submit(struct k_work_q *queue, struct k_work *work)
 	return wqi_likely(ret != -ENODEV) ? ret : work_submit_first(queue, work, false);
 }
 
+int wqi_zephyr_submit_started(struct k_work_q *queue, struct k_work *work)
+{
+	return work_submit(queue, work, false);
+}
+
 int wqi_zephyr_submit_idle(struct k_work_q *queue, struct k_work *work)
 {
 	int ret = work_submit(queue, work, true);
@@ -385,6 +390,9 @@ int wq_zephyr_cancel(struct k_work *work)
 	if (!(wqi_state(&work->wq_work) & WQI_INIT))
 		return 0;
 	wqi_cancel_item(&work->wq_work);
+	/* It was never queued, so it does not run. */
+	if (!wqi_state_id(wqi_state(&work->wq_work)))
+		return work_flags(wqi_state(&work->wq_work));
 	token = wqi_rcu_read_lock();
 	work_block_while_running_rcu(work);
 	busy = work_busy_rcu(&work->wq_work);

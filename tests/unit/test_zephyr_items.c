@@ -78,9 +78,10 @@ static void times_of_a_delayable_are_ticks(void **state)
 	assert_in_range(at, before, k_uptime_ticks());
 	assert_int_equal(k_work_delayable_remaining_get(&item.dw), 0);
 	assert_int_equal(k_work_schedule_for_queue(&queue, &item.dw, HOUR), 1);
-	assert_in_range(k_work_delayable_remaining_get(&item.dw), HOUR.ticks / 2, HOUR.ticks);
+	/* The present may be taken for a microsecond later than it is when a delay begins. */
+	assert_in_range(k_work_delayable_remaining_get(&item.dw), HOUR.ticks / 2, HOUR.ticks + 1);
 	at = k_work_delayable_expires_get(&item.dw);
-	assert_in_range(at, before + HOUR.ticks, k_uptime_ticks() + 1 + HOUR.ticks);
+	assert_in_range(at, before + HOUR.ticks, k_uptime_ticks() + 2 + HOUR.ticks);
 	assert_int_equal(k_work_reschedule_for_queue(&queue, &item.dw, K_FOREVER), 1);
 	assert_int_equal(zitem_busy(&item), D);
 	assert_int_equal(k_work_reschedule_for_queue(&queue, &item.dw,

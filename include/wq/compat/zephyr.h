@@ -121,7 +121,7 @@ struct k_work_q {
 	int wq_prio;
 	uint32_t wq_timeout_ms;
 	bool wq_static, wq_essential, wq_held;
-	uint32_t wq_kept;
+	uint32_t wq_kept, wq_users;
 	uint64_t wq_begun_ns;
 	uint64_t wq_reported_ns;
 	struct k_work *wq_runs;
@@ -275,25 +275,17 @@ WQ_API uint64_t wq_zephyr_expires_ns(const struct k_work_delayable *dwork);
 WQ_API extern struct k_work_q wq_zephyr_sys_work_q;
 #define k_sys_work_q wq_zephyr_sys_work_q
 
-#define WQ_ZEPHYR_QUEUE_DEFINE(queue, stack_size, prio, no_yield, timeout, ...)                    \
-	struct k_work_q queue = {0,                                                                \
-				 K_WORK_QUEUE_STARTED |                                            \
-					 ((no_yield) ? (uint32_t)K_WORK_QUEUE_NO_YIELD : 0u),      \
-				 0,                                                                \
-				 NULL,                                                             \
-				 #queue,                                                           \
-				 (stack_size),                                                     \
-				 (prio),                                                           \
-				 (timeout),                                                        \
-				 true,                                                             \
-				 false,                                                            \
-				 false,                                                            \
-				 0,                                                                \
-				 0,                                                                \
-				 0,                                                                \
-				 NULL,                                                             \
-				 NULL,                                                             \
-				 WQ_DELAYED_WORK_INIT(NULL, NULL)}
+#define WQ_ZEPHYR_QUEUE_DEFINE(queue, stack_size, prio, no_yield, timeout, ...)                     \
+	struct k_work_q queue = {                                                                   \
+		0,	K_WORK_QUEUE_STARTED | ((no_yield) ? (uint32_t)K_WORK_QUEUE_NO_YIELD : 0u), \
+		0,	NULL,                                                                       \
+		#queue, (stack_size),                                                               \
+		(prio), (timeout),                                                                  \
+		true,	false,                                                                      \
+		false,	0,                                                                          \
+		0,	0,                                                                          \
+		0,	NULL,                                                                       \
+		NULL,	WQ_DELAYED_WORK_INIT(NULL, NULL)}
 
 /**
  * K_WORK_QUEUE_DEFINE - define a queue that starts by itself
