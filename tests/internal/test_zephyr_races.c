@@ -251,6 +251,11 @@ static void stop_while_items_are_scheduled_on_it_is_safe(void **state)
 	assert_int_equal(k_work_reschedule_for_queue(&other, &item.dw, HOUR), -ENODEV);
 }
 
+static int end_library(void **state)
+{
+	return wq_shutdown();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -267,5 +272,5 @@ int main(void)
 		TEST(stop_while_items_are_scheduled_on_it_is_safe),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, end_library);
 }
