@@ -2,10 +2,13 @@
 /*
  * Owns hearing of CPUs.
  *
- * The thread has a table of descriptors of its own, with nothing in it but its socket: so
- * the program does not see that, can't close it, and neither fork() nor exec passes it on.
- * It waits for a signal, which the socket sends when a message has come, and others send to
- * have it end.  The signal stays blocked, so it has no handler and interrupts nothing.
+ * The thread has a table of descriptors of its own, with nothing in it but what it waits on:
+ * so the program does not see that, can't close it, and neither fork() nor exec passes it on.
+ * System calls are made as such, for tools that know descriptors by their numbers take them
+ * for the program's.
+ *
+ * It is ended by a signal to it alone, which stays blocked: what waits is a signalfd that
+ * nobody reads.  So no signal of the program's is taken, and none interrupts anything.
  */
 #include "hotplug.h"
 
@@ -16,6 +19,7 @@
 #include <linux/netlink.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,14 +29,18 @@
 #include "service.h"
 #include "testing.h"
 
-/* Neither Linux nor anybody else sends this one. */
+/* What the signal is does not matter, but that it is blocked in the library's threads. */
 #define HOTPLUG_SIGNAL SIGSTKFLT
 
 /* The group of what the kernel itself announces. */
 #define HOTPLUG_GROUP 1u
 
+/* No process has such a number, so no program's socket asks for it. */
+#define HOTPLUG_PORT  (1u << 31)
+#define HOTPLUG_PORTS 16u
+
 /* A cpuset follows its CPUs a little later than they are announced. */
-#define HOTPLUG_SETTLE_S 1
+#define HOTPLUG_SETTLE_MS 1000
 
 static bool hotplug_running;	 /* the manager's; then whose who has joined it */
 static pthread_t hotplug_thread; /* as above */
@@ -70,84 +78,124 @@ static struct sock_filter hotplug_filter[] = {
 	BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
+/* What it waits on, in its own table, which ends with the thread. */
+struct hotplug {
+	int epoll, socket;
+};
+
 /*
- * Its own table: the kernel copies some of the process's descriptors for that, and closes
- * the copies at once.
+ * Its own table: the kernel copies up to the first 64 of the process's descriptors for that,
+ * and closes the copies at once.
  */
 static bool hotplug_leave_descriptors(void)
 {
 	return !syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE);
 }
 
-/* The socket that sends the signal to this thread, or -1. */
-static int hotplug_listen(void)
+static bool hotplug_bind(int fd)
+{
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = HOTPLUG_GROUP};
+	uint32_t i;
+
+	for (i = 0; i < HOTPLUG_PORTS; i++) {
+		address.nl_pid = (HOTPLUG_PORT | i << 27) ^ (uint32_t)gettid();
+		if (!syscall(SYS_bind, fd, &address, sizeof(address)))
+			return true;
+		if (errno != EADDRINUSE)
+			break;
+	}
+	return false;
+}
+
+static bool hotplug_open_socket(struct hotplug *hotplug)
 {
 	const struct sock_fprog filter = {
 		.len = sizeof(hotplug_filter) / sizeof(hotplug_filter[0]),
 		.filter = hotplug_filter,
 	};
-	const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = HOTPLUG_GROUP};
-	const struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = gettid()};
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	int fd = (int)syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK,
+			      NETLINK_KOBJECT_UEVENT);
 
-	if (fd < 0)
-		return -1;
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) ||
-	    fcntl(fd, F_SETOWN_EX, &owner) || fcntl(fd, F_SETSIG, HOTPLUG_SIGNAL) ||
-	    fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC) ||
-	    bind(fd, (const struct sockaddr *)&address, sizeof(address))) {
-		close(fd);
-		return -1;
-	}
-	return fd;
+	hotplug->socket = fd;
+	return fd >= 0 &&
+	       !syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter,
+			sizeof(filter)) &&
+	       hotplug_bind(fd);
+}
+
+/*
+ * Edge-triggered: a signal of that number that waits for the whole process, and is not for
+ * us, is told of once.
+ */
+static bool hotplug_open(struct hotplug *hotplug)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	uint64_t mask = UINT64_C(1) << (HOTPLUG_SIGNAL - 1);
+	int fd;
+
+	if (!hotplug_leave_descriptors() || !hotplug_open_socket(hotplug))
+		return false;
+	fd = (int)syscall(SYS_signalfd4, -1, &mask, sizeof(mask), 0);
+	hotplug->epoll = (int)syscall(SYS_epoll_create1, 0);
+	return fd >= 0 && hotplug->epoll >= 0 &&
+	       !syscall(SYS_epoll_ctl, hotplug->epoll, EPOLL_CTL_ADD, fd, &event) &&
+	       !syscall(SYS_epoll_ctl, hotplug->epoll, EPOLL_CTL_ADD, hotplug->socket, &event);
 }
 
 /* Has anything come?  ENOBUFS: so much that some of it was lost. */
-static bool hotplug_receive(int fd)
+static bool hotplug_receive(const struct hotplug *hotplug)
 {
 	bool any = false;
 	char c;
 
-	while (recv(fd, &c, sizeof(c), 0) >= 0 || errno == ENOBUFS)
+	while (syscall(SYS_recvfrom, hotplug->socket, &c, sizeof(c), 0, NULL, NULL) >= 0 ||
+	       errno == ENOBUFS)
 		any = true;
 	return any;
 }
 
+static void hotplug_follow(const struct hotplug *hotplug)
+{
+	struct epoll_event event;
+	bool settled = true;
+	long nr;
+
+	/* What changed before. */
+	wqi_refresh_check_cpus();
+	while (!wqi_load_acquire(&hotplug_stopping)) {
+		nr = syscall(SYS_epoll_pwait, hotplug->epoll, &event, 1,
+			     settled ? -1 : HOTPLUG_SETTLE_MS, NULL, 0);
+		if (nr < 0 && errno != EINTR)
+			return;
+		if (hotplug_receive(hotplug)) {
+			settled = false;
+			wqi_refresh_ask();
+		} else if (!nr) {
+			settled = true;
+			wqi_refresh_check_cpus();
+		}
+	}
+}
+
 static void *hotplug_main(void *arg)
 {
-	const struct timespec settle = {.tv_sec = HOTPLUG_SETTLE_S};
-	bool settled = true;
-	sigset_t set;
-	int fd;
+	struct hotplug hotplug;
 
 	(void)arg;
 	wqi_service_begin("wq/hotplug");
-	wqi_service_last(WQI_LASTING_HOTPLUG);
-	sigemptyset(&set);
-	sigaddset(&set, HOTPLUG_SIGNAL);
-	fd = hotplug_leave_descriptors() ? hotplug_listen() : -1;
-	/* What changed before: whoever started the library may have asked long ago. */
-	if (fd >= 0)
-		wqi_refresh_check();
-	while (fd >= 0 && !wqi_load_acquire(&hotplug_stopping)) {
-		if (sigtimedwait(&set, NULL, settled ? NULL : &settle) < 0 && errno == EAGAIN) {
-			settled = true;
-			wqi_refresh_check();
-		} else if (hotplug_receive(fd)) {
-			settled = false;
-			wqi_refresh_ask();
-		}
+	if (hotplug_open(&hotplug)) {
+		wqi_service_last(WQI_LASTING_HOTPLUG);
+		hotplug_follow(&hotplug);
+		wqi_service_ends(WQI_LASTING_HOTPLUG);
 	}
-	if (fd >= 0)
-		close(fd);
 	return NULL;
 }
 
-void wqi_hotplug_start(void)
+bool wqi_hotplug_start(void)
 {
-	if (hotplug_running || wqi_cpus.pretended || !wqi_test_listens)
-		return;
-	hotplug_running = !wqi_service_start(&hotplug_thread, -1, hotplug_main, NULL);
+	if (!hotplug_running && !wqi_cpus.pretended && wqi_test_listens)
+		hotplug_running = !wqi_service_start(&hotplug_thread, -1, hotplug_main, NULL);
+	return hotplug_running || wqi_cpus.pretended || !wqi_test_listens;
 }
 
 void wqi_hotplug_stop(void)

@@ -412,18 +412,19 @@ static void manager_make_sentinels(void)
  */
 static uint64_t manager_serve_slow(void)
 {
-	uint64_t tables, cpus;
+	uint64_t tables, cpus, listens = UINT64_MAX, next;
 
 	if (!manager_has_shared && !wqi_tables_are_asked() && !wqi_refresh_is_asked())
 		return UINT64_MAX;
 	manager_begin_busy();
+	manager_has_shared = manager_has_shared && !wqi_hotplug_start();
 	if (manager_has_shared)
-		wqi_hotplug_start();
-	manager_has_shared = false;
+		listens = wqi_now_ns() + CREATE_COOL_DOWN_NS;
 	tables = wqi_tables_serve();
 	cpus = wqi_refresh_serve();
 	manager_end_busy();
-	return tables < cpus ? tables : cpus;
+	next = tables < cpus ? tables : cpus;
+	return next < listens ? next : listens;
 }
 
 static void *manager_main(void *arg)

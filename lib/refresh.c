@@ -92,15 +92,26 @@ void wqi_refresh_ask(void)
 }
 
 /* The main thread may have pinned itself for its own purposes: it is not asked. */
-void wqi_refresh_check(void)
+static bool refresh_cpus_differ(void)
 {
 	wqi_cpu_mask now, known;
 
-	if (wqi_cpus.pretended || !wqi_service_cpus(&now))
-		return;
+	if (!wqi_service_cpus(&now))
+		return false;
 	wqi_mask_copy(&known, &wqi_cpus.mask);
-	if (memcmp(&now, &known, sizeof(now)) ||
-	    wqi_quota_cpus("") != wqi_load_relaxed(&wqi_cpus.quota))
+	return memcmp(&now, &known, sizeof(now)) != 0;
+}
+
+void wqi_refresh_check_cpus(void)
+{
+	if (!wqi_cpus.pretended && refresh_cpus_differ())
+		wqi_refresh_ask();
+}
+
+void wqi_refresh_check(void)
+{
+	if (!wqi_cpus.pretended &&
+	    (refresh_cpus_differ() || wqi_quota_cpus("") != wqi_load_relaxed(&wqi_cpus.quota)))
 		wqi_refresh_ask();
 }
 

@@ -12,8 +12,9 @@
 /* Something may have changed: the manager is to look.  Lock-free. */
 void wqi_refresh_ask(void);
 
-/* The same, if it has.  The monitor's. */
+/* The same, if it has; or if there are other CPUs, which reads no files. */
 void wqi_refresh_check(void);
+void wqi_refresh_check_cpus(void);
 
 /* The manager's: is anything asked for? */
 bool wqi_refresh_is_asked(void);

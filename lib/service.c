@@ -99,7 +99,12 @@ void wqi_service_tell(pid_t *tid)
 	if (!wqi_load_seq_cst(&wqi_cpus.epoch) || wqi_cpus.pretended)
 		return;
 	wqi_mask_copy(&mask, &wqi_cpus.mask);
-	wqi_service_move(*tid, &mask);
+	wqi_service_move(gettid(), &mask);
+}
+
+void wqi_service_ends(enum wqi_lasting which)
+{
+	wqi_xchg(&service_tids[which], 0);
 }
 
 void wqi_service_last(enum wqi_lasting which)

@@ -29,6 +29,9 @@ enum wqi_lasting {
 /* The calling thread is one of them. */
 void wqi_service_last(enum wqi_lasting which);
 
+/* It is about to end before the library does. */
+void wqi_service_ends(enum wqi_lasting which);
+
 /* It is another that is to be moved, and is known by this from now on. */
 void wqi_service_tell(pid_t *tid);
 

@@ -196,11 +196,11 @@ WQ_API int wq_set_min_active(struct wq *wq, int n);
 /**
  * wq_topology_refresh - read anew which CPUs there are, may be used, and for how long
  *
- * CPUs that come and go are noticed by the library itself, as the kernel announces them; an
- * affinity that is given to all threads of the process, its cpuset and its CPU quota within
- * about a second while items run.  After this call they are for certain, and so is the main
- * thread's affinity, which stands for the process's.  Workers of a CPU that has gone run
- * elsewhere until it comes back; nothing is lost.
+ * CPUs that come and go are noticed by the library itself as the kernel announces them, where
+ * that reaches the process (README); where not, an affinity that is given to all threads of the
+ * process, its cpuset and its CPU quota are within about a second while items run.  After
+ * this call they are for certain, and so is the main thread's affinity, which stands for the
+ * process's.  Workers of a CPU that has gone run elsewhere until it comes back; nothing is lost.
  *
  * Return: 0 also where nothing has changed; -ENOMEM: what could not be changed is tried
  *   again with the next change.

@@ -387,7 +387,9 @@ static void item_changes_its_own_queue(void **state)
 		where_init(&where, NULL);
 		assert_int_equal(wq_queue(late.wq, &where.work), 1);
 		assert_int_equal(wq_flush(late.wq), 0);
-		assert_int_equal(where.nice, nice_to_get(4));
+		/* On a slow machine the rescuer may have been quicker than the new pool. */
+		if (strncmp(where.name, "wq/R-", 5) != 0)
+			assert_int_equal(where.nice, nice_to_get(4));
 		assert_int_equal(wq_destroy(late.wq), 0);
 	}
 }

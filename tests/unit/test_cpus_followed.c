@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
 
 static struct wq *wq;
 
@@ -39,11 +41,11 @@ static pid_t listener_tid(void)
 	return tid;
 }
 
-/* Has this process a socket that is told what the kernel announces? */
+/* Has the listener a socket that is told what the kernel announces, and no process's number? */
 static bool listens(void)
 {
 	FILE *file = fopen("/proc/net/netlink", "re");
-	unsigned protocol, portid, groups;
+	unsigned protocol, portid, groups, tid = (unsigned)listener_tid();
 	bool found = false;
 	char line[256];
 
@@ -51,8 +53,8 @@ static bool listens(void)
 		skip_child("sockets can't be seen");
 	while (!found && fgets(line, sizeof(line), file))
 		found = sscanf(line, "%*s %u %u %x", &protocol, &portid, &groups) == 3 &&
-			protocol == NETLINK_KOBJECT_UEVENT && portid == (unsigned)getpid() &&
-			groups == 1;
+			protocol == NETLINK_KOBJECT_UEVENT && groups == 1 && tid && portid >> 31 &&
+			(portid & ((1u << 27) - 1)) == tid;
 	fclose(file);
 	return found;
 }
@@ -240,18 +242,67 @@ static void unseen_child(void *ctx)
 	start();
 	CHECK_EQUAL(nr_descriptors(), before);
 	tid = listener_tid();
-	/* At first it reads what the process may use, too. */
-	while (nr_descriptors_of(tid) != 1)
+	/* A socket, and what it is waited for with. */
+	while (nr_descriptors_of(tid) != 3)
 		sched_yield();
 	end();
 	CHECK_EQUAL(nr_descriptors(), before);
 }
 
-static void listener_has_the_only_descriptor_and_nobody_else_has_it(void **state)
+static void listener_has_descriptors_that_nobody_else_has(void **state)
 {
 	skip_if_cpus_are_pretended();
 	skip_if_checker_has_descriptors();
 	holds_in_child(unseen_child, NULL);
+}
+
+/* The program may have a socket for the same, under the process's number. */
+static void port_child(void *ctx)
+{
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK,
+				      .nl_pid = (uint32_t)getpid(),
+				      .nl_groups = 1};
+	int fd;
+
+	start();
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+	CHECK(fd >= 0);
+	CHECK_EQUAL(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+	end();
+}
+
+static void listener_leaves_the_processs_number_to_the_program(void **state)
+{
+	skip_if_cpus_are_pretended();
+	holds_in_child(port_child, NULL);
+}
+
+/* A program that waits for the signal which ends the listener gets all of its own. */
+static void signal_child(void *ctx)
+{
+	struct timespec none = {0, 0};
+	sigset_t set;
+	unsigned i;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGSTKFLT);
+	CHECK_EQUAL(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	start();
+	for (i = 0; i < 50; i++) {
+		CHECK_EQUAL(kill(getpid(), SIGSTKFLT), 0);
+		sched_yield();
+		CHECK_EQUAL(sigtimedwait(&set, NULL, &none), SIGSTKFLT);
+	}
+	CHECK_EQUAL(kill(getpid(), SIGSTKFLT), 0);
+	end();
+	CHECK_EQUAL(sigtimedwait(&set, NULL, &none), SIGSTKFLT);
+}
+
+static void listener_takes_no_signal_of_the_programs(void **state)
+{
+	skip_if_cpus_are_pretended();
+	holds_in_child(signal_child, NULL);
 }
 
 static void daemon_child(void *ctx)
@@ -304,7 +355,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(announced_cpu_is_noticed_while_all_is_idle),
-		cmocka_unit_test(listener_has_the_only_descriptor_and_nobody_else_has_it),
+		cmocka_unit_test(listener_has_descriptors_that_nobody_else_has),
+		cmocka_unit_test(listener_leaves_the_processs_number_to_the_program),
+		cmocka_unit_test(listener_takes_no_signal_of_the_programs),
 		cmocka_unit_test(listener_stays_where_all_descriptors_are_closed),
 		cmocka_unit_test(listener_of_a_child_is_its_own),
 		cmocka_unit_test(threads_follow_the_main_thread_when_told),
