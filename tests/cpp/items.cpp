@@ -83,6 +83,55 @@ static void item_takes_any_callable()
 	EXPECT(counted::nr == 0);
 }
 
+static int plain_runs;
+
+static void plain_function()
+{
+	plain_runs++;
+}
+
+static void plain_function_with_item(wq::work &)
+{
+	plain_runs += 10;
+}
+
+static void item_takes_a_plain_function()
+{
+	wq::queue queue("plain", WQ_ORDERED);
+	wq::work bare(plain_function), pointer(&plain_function),
+		named("named", plain_function_with_item);
+	wq::delayed_work delayed(plain_function);
+
+	plain_runs = 0;
+	EXPECT(bare.queue(queue) && pointer.queue(queue) && named.queue(queue));
+	EXPECT(delayed.queue(queue, 1h) && delayed.flush());
+	queue.flush();
+	EXPECT(plain_runs == 13);
+}
+
+/* What it throws for others would end the program. */
+static void item_that_queues_itself_ends_with_its_scope()
+{
+	wq::queue queue("ticker");
+	int rounds;
+
+	for (rounds = 0; rounds < 200; rounds++) {
+		gate begun;
+		wq::work work([&](wq::work &self) {
+			begun.open();
+			self.queue(queue);
+		});
+		wq::delayed_work delayed([&](wq::delayed_work &self) {
+			begun.open();
+			self.mod(queue, 0ns);
+			self.queue(queue, 1us);
+		});
+
+		EXPECT(work.queue(queue) && delayed.queue(queue, 1us));
+		begun.wait(2);
+	}
+}
+
 static void item_is_handed_to_its_function()
 {
 	wq::queue queue("self");
@@ -391,6 +440,8 @@ int run_items_tests()
 	const struct CMUnitTest tests[] = {
 		CHECKED(item_with_a_small_function_allocates_nothing),
 		CHECKED(item_takes_any_callable),
+		CHECKED(item_takes_a_plain_function),
+		CHECKED(item_that_queues_itself_ends_with_its_scope),
 		CHECKED(item_is_handed_to_its_function),
 		CHECKED(item_whose_function_can_not_be_copied_is_not_made),
 		CHECKED(item_answers_as_in_c),

@@ -274,7 +274,7 @@ static void load_await_round(struct load *load)
 
 static void fork_under_load_gives_working_children(void **state)
 {
-	unsigned long n, nr = scaled(200);
+	unsigned long n, nr = scaled(50);
 	struct load_arg args[NR_THREADS];
 	struct load load;
 

@@ -18,6 +18,7 @@
 extern "C" {
 #endif
 
+/* <sys/param.h> says 100: define it for all files of a program alike. */
 #ifndef HZ
 #define HZ 1000
 #endif

@@ -98,7 +98,8 @@ int call_once(struct wq *wq, F &&f, Delay... delay_ns)
 {
 	using T = std::decay_t<F>;
 
-	static_assert(std::is_invocable_v<T &>, "the function takes nothing");
+	static_assert(std::is_invocable_v<T &>,
+		      "the function takes nothing, and is called as an lvalue");
 	if constexpr (fits_pointer<T>) {
 		return call_way<Native>::call(wq, run_pointer<T>, to_pointer<T>(f), delay_ns...);
 	} else {
@@ -139,7 +140,11 @@ void wq::post_after(queue_ref q, std::chrono::duration<Rep, Period> delay, F &&f
 template <class F>
 std::future<std::invoke_result_t<std::decay_t<F> &>> wq::submit(queue_ref q, F &&f)
 {
-	std::packaged_task<std::invoke_result_t<std::decay_t<F> &>()> task(std::forward<F>(f));
+	using R = std::invoke_result_t<std::decay_t<F> &>;
+
+	/* One that is such a task itself, and whose future was taken, is a function too. */
+	std::packaged_task<R()> task(
+		[f = std::decay_t<F>(std::forward<F>(f))]() mutable -> R { return f(); });
 	auto result = task.get_future();
 
 	wqi::check(wqi::call_once<struct wq_work>(q.native(), std::move(task)), "wq::submit");

@@ -60,11 +60,13 @@ public:
 
 	/**
 	 * wq_queue(): was it accepted?  If not it is pending or armed already, and the run to
-	 * come serves this call too.  Throws EBUSY (disabled), ESHUTDOWN.
+	 * come serves this call too.  Throws EBUSY (disabled, or being cancelled), ESHUTDOWN.  In
+	 * the item's own function false stands for EBUSY: one that queues itself, and is
+	 * destroyed or cancelled meanwhile, ends.
 	 */
 	bool queue(wq::queue_ref q)
 	{
-		return check(wq_queue(q.native(), plain()), "wq_queue");
+		return queued(wq_queue(q.native(), plain()), "wq_queue");
 	}
 
 	/** The same for signal handlers, and where ESHUTDOWN is to be expected. */
@@ -76,12 +78,12 @@ public:
 	/** wq_queue_on(), wq_queue_node().  Throw as queue(), and EINVAL. */
 	bool queue_on(wq::queue_ref q, int cpu)
 	{
-		return check(wq_queue_on(q.native(), plain(), cpu), "wq_queue_on");
+		return queued(wq_queue_on(q.native(), plain(), cpu), "wq_queue_on");
 	}
 
 	bool queue_node(wq::queue_ref q, int node)
 	{
-		return check(wq_queue_node(q.native(), plain(), node), "wq_queue_node");
+		return queued(wq_queue_node(q.native(), plain(), node), "wq_queue_node");
 	}
 
 	/** wq_work_flush(): did it wait?  Throws EDEADLK. */
@@ -147,6 +149,19 @@ public:
 	}
 
 protected:
+	/** The answer to a queueing, as queue() says. */
+	bool queued(int ret, const char *what)
+	{
+		return __builtin_expect(ret >= 0, 1) ? ret > 0 : refused(ret, what);
+	}
+
+	[[gnu::cold, gnu::noinline]] bool refused(int ret, const char *what)
+	{
+		if (ret == -EBUSY && wq_current_work() == plain())
+			return false;
+		return check(ret, what);
+	}
+
 	/** Is it kept in the item; and can that not fail? */
 	template <class T>
 	static constexpr bool is_near = sizeof(T) <= item_room && alignof(T) <= alignof(void *);
@@ -163,10 +178,14 @@ protected:
 		static_assert(std::is_invocable_v<T &> || std::is_invocable_v<T &, Self &>,
 			      "an item's function takes nothing, or the item by reference");
 		if constexpr (is_near<T>) {
-			init(::new (static_cast<void *>(room_)) T(std::forward<F>(f)));
+			set(&native_, run<T>,
+			    ::new (static_cast<void *>(room_)) T(std::forward<F>(f)));
 			destroy_ = std::is_trivially_destructible_v<T> ? nullptr : destroy<T>;
 		} else {
-			init(::new (static_cast<void *>(room_)) T *(new T(std::forward<F>(f))));
+			T *far = new T(std::forward<F>(f));
+
+			::new (static_cast<void *>(room_)) T *(far);
+			set(&native_, run<T>, far);
 			destroy_ = destroy_far<T>;
 		}
 	}
@@ -187,16 +206,6 @@ private:
 	const struct wq_work *plain() const noexcept
 	{
 		return reinterpret_cast<const struct wq_work *>(&native_);
-	}
-
-	template <class T> void init(T *f) noexcept
-	{
-		set(&native_, run<T>, f);
-	}
-
-	template <class T> void init(T **f) noexcept
-	{
-		set(&native_, run<T>, *f);
 	}
 
 	static void set(struct wq_work *work, wq_work_fn fn, void *ctx) noexcept
@@ -242,9 +251,9 @@ private:
  * wq::work - an item with its function
  *
  * The function is a callable of any type that takes nothing, or the wq::work itself by
- * reference; it need not be copyable.  Up to 40 bytes it is kept in the item, which then
- * allocates nothing.  An exception that leaves it ends the program by std::terminate(),
- * with a line that says the item's name and the function's type.
+ * reference; it need not be copyable.  Up to 40 bytes, aligned as pointers are, it is kept in the
+ * item, which then allocates nothing.  An exception that leaves it ends the program by
+ * std::terminate(), with a line that says the item's name and the function's type.
  *
  * Lifetime: items do not move.  The destructor is as cancel_sync(): a run that has not
  * started does not take place, one that goes on is waited for.  So declare an item after
@@ -290,12 +299,12 @@ public:
 	using item::queue;
 	using item::queue_on;
 
-	/** wq_queue_delayed(), wq_queue_delayed_on(): was it armed?  Throw EBUSY, ESHUTDOWN. */
+	/** wq_queue_delayed(), wq_queue_delayed_on(): was it armed?  Throw as queue(). */
 	template <class Rep, class Period>
 	bool queue(queue_ref q, std::chrono::duration<Rep, Period> delay)
 	{
-		return wqi::check(wq_queue_delayed(q.native(), native(), wqi::delay_ns(delay)),
-				  "wq_queue_delayed");
+		return queued(wq_queue_delayed(q.native(), native(), wqi::delay_ns(delay)),
+			      "wq_queue_delayed");
 	}
 
 	template <class Rep, class Period>
@@ -308,25 +317,24 @@ public:
 	template <class Rep, class Period>
 	bool queue_on(queue_ref q, std::chrono::duration<Rep, Period> delay, int cpu)
 	{
-		return wqi::check(wq_queue_delayed_on(q.native(), native(), wqi::delay_ns(delay),
-						      cpu),
-				  "wq_queue_delayed_on");
+		return queued(wq_queue_delayed_on(q.native(), native(), wqi::delay_ns(delay), cpu),
+			      "wq_queue_delayed_on");
 	}
 
-	/** wq_mod_delayed(): was it armed or pending?  Throws EBUSY, ESHUTDOWN. */
+	/** wq_mod_delayed(): was it armed or pending?  Throws as queue(). */
 	template <class Rep, class Period>
 	bool mod(queue_ref q, std::chrono::duration<Rep, Period> delay)
 	{
-		return wqi::check(wq_mod_delayed(q.native(), native(), wqi::delay_ns(delay)),
-				  "wq_mod_delayed");
+		return queued(wq_mod_delayed(q.native(), native(), wqi::delay_ns(delay)),
+			      "wq_mod_delayed");
 	}
 
-	/** wq_reschedule(): was it armed?  Throws EBUSY, ESHUTDOWN. */
+	/** wq_reschedule(): was it armed?  Throws as queue(). */
 	template <class Rep, class Period>
 	bool reschedule(queue_ref q, std::chrono::duration<Rep, Period> delay)
 	{
-		return wqi::check(wq_reschedule(q.native(), native(), wqi::delay_ns(delay)),
-				  "wq_reschedule");
+		return queued(wq_reschedule(q.native(), native(), wqi::delay_ns(delay)),
+			      "wq_reschedule");
 	}
 
 	/** wq_delayed_work_remaining_ns(): 0 if it is not armed, or due. */

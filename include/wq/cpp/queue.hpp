@@ -217,6 +217,11 @@ constexpr enum wq_flags operator|(enum wq_flags a, enum wq_flags b) noexcept
 	return static_cast<enum wq_flags>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
 }
 
+constexpr enum wq_flags &operator|=(enum wq_flags &a, enum wq_flags b) noexcept
+{
+	return a = a | b;
+}
+
 inline wq::queue_ref wq::system()
 {
 	return queue_ref::made(wq_system(), "wq_system");
