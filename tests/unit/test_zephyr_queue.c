@@ -159,12 +159,18 @@ static void *drain_main(void *arg)
 	return NULL;
 }
 
+/* The flags say what is asked for, and it holds a moment later.  An item must be running. */
 static void draining_begin(struct draining *d, struct k_work_q *queue, bool plug, uint32_t flags)
 {
+	struct zitem probe;
+
 	d->queue = queue;
 	d->plug = plug;
 	assert_int_equal(pthread_create(&d->thread, NULL, drain_main, d), 0);
 	zqueue_wait_flags(queue, flags);
+	zitem_init(&probe);
+	while (k_work_submit_to_queue(queue, &probe.dw.work) == 1)
+		k_work_cancel_sync(&probe.dw.work, &work_sync);
 }
 
 /* An item that submits itself once, while its queue drains, and notes the answer. */
