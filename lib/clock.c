@@ -119,9 +119,9 @@ static void clock_keep(uint32_t *wake, uint64_t until_ns)
 {
 	uint64_t next_ns;
 
-	prctl(PR_SET_TIMERSLACK, 1UL);
+	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
 	wqi_futex_wait_until(wake, 0, until_ns);
-	prctl(PR_SET_TIMERSLACK, 0UL);
+	prctl(PR_SET_TIMERSLACK, 0ul, 0ul, 0ul, 0ul);
 	wqi_store_seq_cst(&clock_kept_ns, WQI_NEVER);
 	wqi_pause_point("worker keeps the clock");
 	if (wqi_load_seq_cst(wake) || wqi_clock_now_ns() < until_ns)
@@ -157,7 +157,7 @@ static void *clock_main(void *arg)
 	(void)arg;
 	wqi_service_begin("wq/clock");
 	wqi_service_last(WQI_LASTING_CLOCK);
-	prctl(PR_SET_TIMERSLACK, 1UL);
+	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
 	for (;;) {
 		event = wqi_load_seq_cst(&clock_event);
 		wqi_xchg(&wqi_clock_wakes_ns, UINT64_C(0));
