@@ -76,11 +76,12 @@ void wqi_worker_name(const struct wqi_pool *pool, unsigned id, char to[16])
 static void thread_end_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
+	bool adopted = pool->adopted;
 
 	pool->nr_workers--;
 	self->retire = false;
 	wqi_store_release(&self->tid, 0);
-	if (wqi_unlikely(pool->adopted)) {
+	if (wqi_unlikely(adopted)) {
 		/* The program's thread: not ours to join.  Should it have ended in an item, the
 		 * manager makes another. */
 		pool->adopted = false;
@@ -94,8 +95,12 @@ static void thread_end_locked(struct wqi_worker *self)
 	wqi_worker_self = NULL;
 	/* A producer may have been told to wake us. */
 	wqi_pool_hand_over_locked(pool);
+	/* Nobody joins it: once the lock is free, the pool may go. */
+	if (wqi_unlikely(adopted))
+		wqi_manager_request(pool);
 	wqi_pool_unlock(pool);
-	wqi_manager_request(pool);
+	if (wqi_likely(!adopted))
+		wqi_manager_request(pool);
 }
 
 /*
