@@ -13,7 +13,6 @@
 #include "hotplug.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>

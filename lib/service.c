@@ -71,7 +71,7 @@ int wqi_service_start(pthread_t *thread, int cpu, void *(*main)(void *arg), void
 
 static pid_t service_tids[WQI_NR_LASTING]; /* A, seq_cst */
 
-/* Again, what is not asked for follows CPUs that come. */
+/* ORD-TELL (b).  Again, what is not asked for follows CPUs that come. */
 void wqi_service_move(pid_t tid, const wqi_cpu_mask *mask)
 {
 	wqi_cpu_mask now;
@@ -90,7 +90,7 @@ void wqi_service_move_all(const wqi_cpu_mask *mask)
 		wqi_service_move(wqi_load_seq_cst(&service_tids[i]), mask);
 }
 
-/* CPUs that change while a thread begins: either it sees that, or who moves all sees it. */
+/* ORD-TELL (a): either it sees that CPUs have changed, or who moves all sees it. */
 void wqi_service_tell(pid_t *tid)
 {
 	wqi_cpu_mask mask;

@@ -180,7 +180,8 @@ WQ_API void wq_zephyr_delayable_init(struct k_work_delayable *dwork, k_work_hand
  *   items; or is plugged and not draining; -EINVAL no queue, or not initialised; -ENODEV not
  *   started.  Looked at in Zephyr's order: cancelling, queued, running, no queue, not started,
  *   draining, plugged.  -EAGAIN, -ENOMEM the first use in a child of fork(), or of a queue that
- *   starts by itself, could not start a thread.
+ *   starts by itself, could not start a thread; -ESHUTDOWN the latter, while wq_shutdown() is at
+ *   work.
  * Context: any, signal handlers included.  Never waits or allocates (but see above).
  * Safety: MT-Safe, AS-Safe.
  * Ordering: what the caller wrote before a call that did not fail is seen by the run that follows.
@@ -383,7 +384,8 @@ WQ_API k_tid_t wq_zephyr_queue_thread(struct k_work_q *queue);
  *
  * Zephyr loses their items.  Here they are queued when the queue takes items again.
  *
- * Return: how often since the queue was started.
+ * Return: how often since the queue was started.  One timer may count more than once: it is
+ *   looked at again when any queue begins to take items.
  * Safety: MT-Safe, AS-Safe.
  * Since: 0.1
  */
