@@ -63,6 +63,11 @@ void stop_reached(unsigned i)
 	latch_wait(&stops[i].reached, 1);
 }
 
+bool stop_is_reached(unsigned i)
+{
+	return latch_count(&stops[i].reached) > 0;
+}
+
 void let_go(unsigned i)
 {
 	latch_post(&stops[i].go);

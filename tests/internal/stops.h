@@ -17,10 +17,11 @@ void stops_end(void);
 
 /*
  * The next thread to pass the point stops there, until let go, which returns when it has
- * left; wait until one has come.
+ * left; wait until one has come, and whether one has.
  */
 void stop_at(unsigned i, const char *where);
 void stop_reached(unsigned i);
+bool stop_is_reached(unsigned i);
 void let_go(unsigned i);
 
 /* The next thread to pass the point, be it the main one, calls @fn there. */

@@ -5,9 +5,11 @@
 #include <sched.h>
 
 #include "clock.h"
+#include "observe.h"
 
 #define NR_MANY 300u
 #define SOON_NS 1000000u
+#define KEPT_NS 1000000000u
 
 struct late {
 	struct wq_delayed_work dw;
@@ -101,37 +103,55 @@ static void worker_fires_many(void **state)
 	}
 }
 
+/*
+ * What a worker is given while it keeps the clock, or is about to, waits where it is stopped: so
+ * nobody waits for that.  True: one is stopped.  Else one more gets to run, and to keep the clock.
+ */
+static bool worker_is_stopped(struct probe *probe)
+{
+	if (stop_is_reached(1))
+		return true;
+	assert_true(wq_queue(wq, &probe->work) >= 0);
+	return false;
+}
+
 /* It has gone to something else, as it were: the clock is not far. */
 static void clock_fires_while_the_worker_is_away(void **state)
 {
 	struct late late, keeps;
+	struct probe probe;
+	struct latch fired;
 
 	late_init(&late);
 	late_init(&keeps);
+	latch_init(&fired);
+	late.ended = &fired;
+	probe_init(&probe);
 	stop_at(1, "worker keeps the clock");
-	assert_int_equal(wq_queue_delayed(other, &keeps.dw, SOON_NS), 1);
-	use_worker();
-	stop_reached(1);
+	assert_int_equal(wq_queue_delayed(other, &keeps.dw, KEPT_NS), 1);
+	COMES_TRUE(worker_is_stopped(&probe));
 	assert_int_equal(wq_queue_delayed(other, &late.dw, SOON_NS), 1);
-	latch_wait(&ended, 2);
+	latch_wait(&fired, 1);
 	let_go(1);
+	assert_true(wq_work_flush(&probe.work) >= 0);
 	assert_int_equal(wq_delayed_work_cancel_sync(&late.dw), 0);
-	assert_int_equal(wq_delayed_work_cancel_sync(&keeps.dw), 0);
 	assert_int_equal(late.runs, 1);
-	assert_int_equal(keeps.runs, 1);
+	assert_int_equal(wq_delayed_work_cancel_sync(&keeps.dw) + keeps.runs, 1);
 }
 
 /* What is due later does not overtake what the worker is just queueing. */
 static void clock_waits_for_the_worker(void **state)
 {
 	struct late first, second;
+	struct probe probe;
 
 	late_init(&first);
 	late_init(&second);
+	probe_init(&probe);
 	stop_clock();
 	stop_at(1, "settle");
 	assert_int_equal(wq_queue_delayed(wq, &first.dw, SOON_NS), 1);
-	use_worker();
+	assert_int_equal(wq_queue(wq, &probe.work), 1);
 	stop_reached(1);
 	assert_int_equal(wq_queue_delayed(other, &second.dw, 1), 1);
 	stop_at(2, "clock waits");
@@ -144,6 +164,7 @@ static void clock_waits_for_the_worker(void **state)
 	let_go(0);
 	let_go(1);
 	latch_wait(&ended, 2);
+	assert_true(wq_work_flush(&probe.work) >= 0);
 	assert_int_equal(wq_delayed_work_cancel_sync(&first.dw), 0);
 	assert_int_equal(wq_delayed_work_cancel_sync(&second.dw), 0);
 	assert_int_equal(first.runs, 1);
