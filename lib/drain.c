@@ -98,9 +98,9 @@ static void drain_wait_requeueing_in(const struct wqi_pool *pool)
 }
 
 /*
- * An item that queues itself does so in no section.  ORD-PLUG (b): refuse is set, then
- * all threads of the process pass a barrier, then `requeueing` is read: who has not
- * said so by then sees the flag.
+ * An item that queues itself, or another, on its own queue does so in no section.  ORD-PLUG (b):
+ * refuse is set, then all threads of the process pass a barrier, then `requeueing` is read: who has
+ * not said so by then sees the flag.
  */
 static void drain_wait_requeueing(struct wq *wq)
 {
@@ -108,7 +108,7 @@ static void drain_wait_requeueing(struct wq *wq)
 	struct wqi_pwq *pwq;
 	struct wqi_pool *pool;
 
-	if (wq->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
+	if (!wqi_runtime.can_fence)
 		return;
 	wqi_runtime_fence();
 	wqi_lock(&wq->mutex);

@@ -42,10 +42,7 @@ void wqi_fenced_wake(struct wqi_fenced *fenced);
 /* What the holder reads after it, he reads after the release: ORD-FENCED (a). */
 static inline void wqi_fenced_unlock(struct wqi_fenced *fenced)
 {
-	wqi_assert_held(&fenced->lock);
-#ifdef WQI_TESTING
-	wqi_store_relaxed(&fenced->lock.owner, (const void *)NULL);
-#endif
+	wqi_lock_disown(&fenced->lock);
 	if (wqi_likely(wqi_runtime.can_fence))
 		wqi_store_release(&fenced->lock.word, 0u);
 	else

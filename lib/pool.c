@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns the pools and their lists.  Wakes nobody (kick.c), runs nothing and makes
- * no threads.
+ * no threads; their locks are bias.c's.
  */
 #include "pool.h"
 
@@ -306,7 +306,7 @@ void wqi_pools_reset(void)
 	}
 }
 
-static void pool_ready_locked(struct wqi_pool *pool)
+void wqi_pool_ready_locked(struct wqi_pool *pool)
 {
 	size_t index;
 
@@ -328,30 +328,6 @@ static void pool_ready_locked(struct wqi_pool *pool)
 		pool->nr_runners = WQI_FEW_RUNNERS;
 	}
 	wqi_store_release(&pool->ready, true);
-}
-
-__thread volatile unsigned wqi_pool_locks_held;
-
-/* Who waits for a pool's lock is not blocked in its item. */
-static WQI_SLOW void pool_wait_lock(struct wqi_pool *pool)
-{
-	struct wqi_worker *self = wqi_worker_self;
-
-	if (self)
-		wqi_store_relaxed(&self->in_lock, true);
-	wqi_lock(&pool->lock);
-	if (self)
-		wqi_store_relaxed(&self->in_lock, false);
-}
-
-void wqi_pool_lock(struct wqi_pool *pool)
-{
-	wqi_yield_point();
-	wqi_pool_locks_held++;
-	if (wqi_unlikely(!wqi_try_lock(&pool->lock)))
-		pool_wait_lock(pool);
-	if (wqi_unlikely(!pool->ready))
-		pool_ready_locked(pool);
 }
 
 /* Batches tell whether a producer is in full flow; see worker_spin_locked(). */

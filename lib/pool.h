@@ -81,6 +81,8 @@ struct wqi_pool {
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;
+	struct wqi_worker *bias;    /* A, given under L: to whom the lock is biased; ORD-BIAS */
+	unsigned calm_batches;	    /* L: of cheap items, since the bias was taken away */
 	bool ready;		    /* L+: the lists are initialised */
 	bool spinning;		    /* L: a worker waits awake for the inbox */
 	bool retiring;		    /* L: an idle worker was told to end and has not */
@@ -237,12 +239,10 @@ void wqi_pools_reset(void);
 extern __thread volatile unsigned wqi_pool_locks_held __attribute__((tls_model("initial-exec")));
 
 void wqi_pool_lock(struct wqi_pool *pool);
+void wqi_pool_unlock(struct wqi_pool *pool);
 
-static inline void wqi_pool_unlock(struct wqi_pool *pool)
-{
-	wqi_unlock(&pool->lock);
-	wqi_pool_locks_held--;
-}
+/* It was never locked before: make its lists. */
+void wqi_pool_ready_locked(struct wqi_pool *pool);
 
 /* Move the inbox to the worklist.  Returns how many items came, or became ready by a message. */
 unsigned wqi_pool_splice_locked(struct wqi_pool *pool);

@@ -14,6 +14,8 @@
 #include "pool.h"
 #include "share.h"
 
+struct wqi_table;
+
 /* In flush_mask: its table has been replaced; who empties it asks the manager to look. */
 #define WQI_PWQ_RETIRED (1u << 16)
 
@@ -24,6 +26,7 @@ struct wqi_pwq {
 	uint32_t id;		 /* A, relaxed; constant once pool is set */
 	uint32_t work_color;	 /* L+: what new items get */
 	struct wqi_share *share; /* A, relaxed; constant once pool is set: of max_active */
+	struct wqi_table *table; /* A, relaxed; constant once pool is set: whose it is */
 
 	/* What the pool's workers write. */
 	struct cds_list_head inactive WQI_CACHE_ALIGNED; /* L: items past max_active */
@@ -89,7 +92,7 @@ static inline uint64_t wqi_pwq_in_state(const struct wqi_pwq *pwq)
 	       (uint64_t)wqi_load_relaxed(&pwq->work_color) << WQI_COLOR_SHIFT;
 }
 
-/* Fill in a zeroed pwq, but its share.  Any number of threads at once; AS-safe. */
+/* Fill in a zeroed pwq, but its share and table.  Any number of threads at once; AS-safe. */
 void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi_pool *pool);
 
 /* Count a spliced item in; mends its colour.  @state is its state word. */

@@ -90,12 +90,15 @@ static void sentinel_want(struct wqi_sentinel *sentinel)
 	wqi_manager_poke();
 }
 
-/* ORD-ARM (a): what there is to look at is stored, then `armed` is read. */
+/*
+ * ORD-ARM (a): what there is to look at is stored, then `armed` is read, by a
+ * read-modify-write: what was stored under a biased lock no other one has followed.
+ */
 static void sentinel_wake(struct wqi_sentinel *sentinel)
 {
 	uint32_t state;
 
-	if (wqi_likely(wqi_load_seq_cst(&sentinel->armed)))
+	if (wqi_likely(wqi_add(&sentinel->armed, 0)))
 		return;
 	/* One that is being made looks when it is ready. */
 	state = wqi_load_seq_cst(&sentinel->state);

@@ -128,6 +128,7 @@ void wqi_table_prepare(struct wqi_table *table, struct wqi_pwq *pwq)
 		pool = wqi_pool_percpu(i, wqi_queue_percpu_kind(wq));
 	if (!wqi_table_is_shared(table))
 		wqi_store_relaxed(&pwq->share, &wq->shares.whole);
+	wqi_store_relaxed(&pwq->table, table);
 	wqi_pwq_prepare(pwq, wq, table->first_id + i, pool);
 }
 

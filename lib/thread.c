@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bias.h"
 #include "block.h"
 #include "charge.h"
 #include "closure.h"
@@ -98,7 +99,7 @@ static void thread_end_locked(struct wqi_worker *self)
 	/* Nobody joins it: once the lock is free, the pool may go. */
 	if (wqi_unlikely(adopted))
 		wqi_manager_request(pool);
-	wqi_pool_unlock(pool);
+	wqi_worker_unlock_pool(self, pool);
 	if (wqi_likely(!adopted))
 		wqi_manager_request(pool);
 }

@@ -250,46 +250,69 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 	return 1;
 }
 
+static inline void work_push(struct wqi_pool *pool, struct wq_work *work)
+{
+	wqi_pause_point("push");
+	wqi_inbox_push(&pool->inbox, work);
+	wqi_pool_kick(pool);
+}
+
 /*
- * An item that queues itself can't start before its function returns: its worker
- * keeps it until then, and puts it on the worklist when it takes the pool's lock
- * anyway.  No section: the run keeps queue, pwq and pool, and a plug waits for
- * `requeueing`.  Not where order counts: what is queued until then would pass it.
+ * From an item, to its own queue.  No section: the run keeps queue, pwq and pool, a plug
+ * waits for `requeueing`, and who looks whether they are in use finds what was pushed after
+ * the run has ended.  ORD-PLUG (a): say so, then look whether the queue refuses.
+ *
+ * The item that runs can't start before its function returns (@own): its worker keeps it
+ * until then, and puts it on the worklist when it takes the pool's lock anyway.
  */
-static int work_requeue(struct wqi_worker *self, struct wq_work *work)
+static int work_queue_inside(struct wqi_worker *self, struct wq_work *work, bool own)
 {
 	struct wqi_pwq *pwq = self->current_pwq;
 	bool before = wqi_load_relaxed(&self->requeueing);
 	int ret;
 
-	if (wqi_pwq_wq(pwq)->flags & (WQ_PERCPU | WQ_ORDERED) || !wqi_runtime.can_fence)
-		return -EAGAIN;
-	/* ORD-PLUG (a): say so, then look whether the queue refuses. */
 	wqi_store_relaxed(&self->requeueing, true);
 	wqi_compiler_barrier();
 	wqi_pause_point("requeueing");
 	ret = work_claim(wqi_pwq_wq(pwq), work, pwq, NULL);
 	wqi_pause_point("requeue");
-	if (ret > 0)
+	if (ret > 0 && own)
 		wqi_store_release(&self->requeued, work);
+	else if (ret > 0)
+		work_push(wqi_pwq_pool(pwq), work);
 	wqi_store_release(&self->requeueing, before);
 	return ret;
 }
 
-int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
+/*
+ * -EAGAIN: it takes a section.  So where order counts, for what is queued until its function
+ * returns would pass an item that queues itself; and where other pwqs are to be used by now.
+ */
+static inline int work_try_inside(struct wq *wq, struct wq_work *work, int cpu)
 {
 	struct wqi_worker *self = wqi_worker_self;
-	unsigned here, token;
-	struct wqi_pwq *pwq;
-	int ret;
+	bool own;
 
 	/* With a pool's lock held we are a signal handler, and self is between items. */
-	if (self && !wqi_pool_locks_held && self->current_work == work &&
-	    self->current_fn == work->wq_fn && wqi_pwq_wq(self->current_pwq) == wq) {
-		ret = work_requeue(self, work);
-		if (ret != -EAGAIN)
-			return ret;
-	}
+	if (!self || wqi_pool_locks_held || !self->current_work ||
+	    wqi_pwq_wq(self->current_pwq) != wq || !wqi_runtime.can_fence)
+		return -EAGAIN;
+	own = self->current_work == work && self->current_fn == work->wq_fn;
+	if (own ? wq->flags & (WQ_PERCPU | WQ_ORDERED)
+		: cpu >= 0 || wqi_load_relaxed(&wq->table) !=
+				      wqi_load_relaxed(&self->current_pwq->table))
+		return -EAGAIN;
+	return work_queue_inside(self, work, own);
+}
+
+int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
+{
+	int ret = work_try_inside(wq, work, cpu);
+	unsigned here, token;
+	struct wqi_pwq *pwq;
+
+	if (ret != -EAGAIN)
+		return ret;
 	ret = wqi_fork_enter(true);
 	if (wqi_unlikely(ret))
 		return ret;
@@ -297,13 +320,8 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 	token = wqi_rcu_read_lock_on(here);
 	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
 	ret = work_claim(wq, work, pwq, &pwq);
-	if (ret > 0 && pwq) {
-		struct wqi_pool *pool = wqi_pwq_pool(pwq);
-
-		wqi_pause_point("push");
-		wqi_inbox_push(&pool->inbox, work);
-		wqi_pool_kick(pool);
-	}
+	if (ret > 0 && pwq)
+		work_push(wqi_pwq_pool(pwq), work);
 	wqi_rcu_read_unlock(token);
 	return ret;
 }
@@ -311,17 +329,13 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu)
 {
 	struct wqi_pwq *pwq = wqi_queue_pwq_rcu(wq, (unsigned)cpu);
-	struct wqi_pool *pool;
 
 	pwq = wqi_work_settle_rcu(work, pwq);
 	if (!pwq)
 		return;
 	if (wqi_unlikely(work->wq_fn == wq_zephyr_run))
 		wqi_zephyr_note_queue(work, wqi_pwq_wq(pwq)->zephyr);
-	pool = wqi_pwq_pool(pwq);
-	wqi_pause_point("push");
-	wqi_inbox_push(&pool->inbox, work);
-	wqi_pool_kick(pool);
+	work_push(wqi_pwq_pool(pwq), work);
 }
 
 int wq_queue(struct wq *wq, struct wq_work *work)

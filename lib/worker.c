@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "bias.h"
 #include "block.h"
 #include "charge.h"
 #include "cpu.h"
@@ -94,6 +95,7 @@ static bool keep_working_locked(struct wqi_worker *self)
 	burden = pool->nr_running > 1 && others >= BATCH_ITEMS / 4;
 	wqi_worker_batch_end_locked(self);
 	wqi_worker_batch_begin_locked(self);
+	wqi_bias_batch_locked(self);
 	return !burden || pool->item_ns >= WQI_HELP_BURDEN_NS;
 }
 
@@ -392,10 +394,7 @@ static inline void worker_end_locked(struct wqi_worker *self, struct wqi_pwq *pw
 		pwq->cpu_ns += pool->item_ns;
 }
 
-/*
- * Run one item, off its list and counted as active.  The lock is dropped while fn
- * runs.
- */
+/* Run one item, off its list and counted as active; the lock is dropped while fn runs. */
 static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, struct wqi_pwq *pwq)
 {
 	struct wqi_pool *pool = self->pool;
@@ -414,7 +413,7 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 		wqi_flush_started_locked(self, work);
 	if (wqi_likely(!(state & WQI_CANCEL))) {
 		todo = worker_begin_locked(self, pwq);
-		wqi_pool_unlock(pool);
+		wqi_worker_unlock_pool(self, pool);
 		if (wqi_unlikely(todo & BEGIN_ARM))
 			wqi_sentinel_arm(self);
 		if (wqi_unlikely(todo & BEGIN_MEASURE))
@@ -429,7 +428,7 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 		if (wqi_unlikely(todo & BEGIN_MEASURE))
 			wqi_charge_after(self);
 
-		wqi_pool_lock(pool);
+		wqi_worker_lock_pool(self, pool);
 		worker_end_locked(self, pwq, fn);
 	}
 	wqi_worker_finish_locked(self, pwq);

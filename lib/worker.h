@@ -19,6 +19,7 @@ struct wqi_worker {
 	bool requeueing;	      /* A: its item is about to queue itself; ORD-PLUG */
 	unsigned current_color;	      /* K */
 	struct wqi_worker *busy_next; /* L: pool->busy */
+	uint32_t inside;	      /* A, release: it holds its pool's lock by bias; futex word */
 
 	/* What sentinels and the monitor look at without the lock. */
 	uint64_t run;	      /* A, release; S: odd while it is in an item's function */

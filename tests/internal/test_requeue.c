@@ -6,6 +6,7 @@
 
 #include "item.h"
 #include "queue.h"
+#include "runtime.h"
 #include "testing.h"
 #include "worker.h"
 
@@ -130,6 +131,118 @@ static void requeue_that_interrupts_the_library_goes_through_the_inbox(void **st
 	assert_int_equal(again.ret, 1);
 	assert_int_equal(again.ended, 0);
 	assert_int_equal(again.runs, 2);
+}
+
+/* --- items that queue others --- */
+
+static struct family {
+	struct wq *wq;
+	struct wq_work parent, child;
+	struct latch queued, go_on;
+	struct wqi_pool *parents, *childs;
+	int ret;
+} family;
+
+static void child_fn(struct wq_work *work, void *ctx)
+{
+	family.childs = wqi_worker_self->pool;
+}
+
+static void parent_fn(struct wq_work *work, void *ctx)
+{
+	family.parents = wqi_worker_self->pool;
+	latch_post(&family.queued);
+	latch_wait(&family.go_on, 1);
+	family.ret = wq_queue(family.wq, &family.child);
+}
+
+static void family_begin(unsigned flags)
+{
+	memset(&family, 0, sizeof(family));
+	family.wq = wq_alloc("family", flags, 0);
+	latch_init(&family.queued);
+	latch_init(&family.go_on);
+	wq_work_init(&family.parent, parent_fn, NULL);
+	wq_work_init(&family.child, child_fn, NULL);
+	assert_int_equal(wq_queue(family.wq, &family.parent), 1);
+	latch_wait(&family.queued, 1);
+}
+
+/* Attributes that have changed since it began hold for what it queues. */
+static void item_of_old_pods_queues_to_new_ones(void **state)
+{
+	struct wq_attrs attrs;
+
+	family_begin(0);
+	assert_int_equal(wq_attrs_init(&attrs), 0);
+	assert_int_equal(wq_attrs_set_nice(&attrs, 5), 0);
+	assert_int_equal(wq_apply_attrs(family.wq, &attrs), 0);
+	latch_post(&family.go_on);
+	assert_int_equal(wq_destroy(family.wq), 0);
+	assert_int_equal(family.ret, 1);
+	assert_ptr_not_equal(family.parents, family.childs);
+	wq_attrs_fini(&attrs);
+}
+
+static void item_of_a_plugged_queue_queues_nothing(void **state)
+{
+	static const unsigned kinds[] = {0, WQ_PERCPU, WQ_ORDERED};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		family_begin(kinds[i]);
+		assert_int_equal(wq_plug(family.wq), 0);
+		latch_post(&family.go_on);
+		assert_true(wq_work_flush(&family.parent) >= 0);
+		assert_int_equal(family.ret, -ESHUTDOWN);
+		assert_int_equal(wq_queue(family.wq, &family.child), -ESHUTDOWN);
+		assert_int_equal(wq_unplug(family.wq), 0);
+		assert_int_equal(wq_destroy(family.wq), 0);
+		assert_null(family.childs);
+	}
+}
+
+/* wq_plug() waits for an item that has looked at the queue and is about to push. */
+static pthread_t family_plugger;
+static bool family_stopped;
+
+static void family_hook(const char *where)
+{
+	bool plugs = pthread_equal(pthread_self(), count_get(&family_plugger));
+
+	if (plugs && !strcmp(where, "plug waits"))
+		latch_post(&family.go_on);
+	if (plugs || strcmp(where, "requeue") ||
+	    __atomic_exchange_n(&family_stopped, true, __ATOMIC_SEQ_CST))
+		return;
+	latch_post(&family.queued);
+	latch_wait(&family.go_on, 2);
+}
+
+static void plug_waits_for_an_item_that_queues_another(void **state)
+{
+	static const unsigned kinds[] = {0, WQ_PERCPU, WQ_ORDERED};
+	unsigned i;
+
+	if (!wqi_runtime.can_fence)
+		skip();
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		family_begin(kinds[i]);
+		count_set(&family_plugger, pthread_self());
+		count_set(&family_stopped, false);
+		__atomic_store_n(&wqi_test_hook, family_hook, __ATOMIC_RELEASE);
+		latch_post(&family.go_on);
+		latch_wait(&family.queued, 2);
+		assert_int_equal(wq_plug(family.wq), 0);
+		/* It was accepted before. */
+		assert_true(wq_work_flush(&family.parent) >= 0);
+		assert_true(wq_work_flush(&family.child) >= 0);
+		assert_int_equal(family.ret, 1);
+		assert_non_null(family.childs);
+		__atomic_store_n(&wqi_test_hook, NULL, __ATOMIC_RELEASE);
+		assert_int_equal(wq_unplug(family.wq), 0);
+		assert_int_equal(wq_destroy(family.wq), 0);
+	}
 }
 
 static struct passing {
@@ -257,6 +370,9 @@ int main(void)
 		cmocka_unit_test(flush_of_the_queue_waits_for_a_requeued_item),
 		cmocka_unit_test(flush_of_the_item_waits_for_a_requeued_item),
 		cmocka_unit_test(requeue_that_interrupts_the_library_goes_through_the_inbox),
+		cmocka_unit_test(item_of_old_pods_queues_to_new_ones),
+		cmocka_unit_test(item_of_a_plugged_queue_queues_nothing),
+		cmocka_unit_test(plug_waits_for_an_item_that_queues_another),
 		cmocka_unit_test(g3_item_that_requeues_itself_does_not_pass_others),
 		cmocka_unit_test(pool_is_watched_again_after_a_wait_inside_an_item),
 		cmocka_unit_test(pool_is_watched_again_when_a_limit_lets_items_go),
