@@ -54,18 +54,6 @@ void wqi_pool_wake_one_locked(struct wqi_pool *pool)
 		wqi_manager_request(pool);
 }
 
-void wqi_pool_wake_afar_locked(struct wqi_pool *pool)
-{
-	unsigned here = wqi_cpu_current() % WQI_RESERVES, slot;
-	struct wqi_worker *worker;
-
-	for (slot = (here + 1) % WQI_RESERVES; slot != here; slot = (slot + 1) % WQI_RESERVES)
-		cds_list_for_each_entry(worker, &pool->idle_on[slot], on_node)
-			if (wqi_pool_wake(worker))
-				return;
-	wqi_pool_wake_one_locked(pool);
-}
-
 static struct wqi_worker *pool_first_idle_locked(struct wqi_pool *pool)
 {
 	struct wqi_worker *worker;
@@ -74,6 +62,40 @@ static struct wqi_worker *pool_first_idle_locked(struct wqi_pool *pool)
 		if (wqi_load_relaxed(&worker->wake) != 1)
 			return worker;
 	return NULL;
+}
+
+struct wqi_worker *wqi_pool_on_its_way_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+
+	cds_list_for_each_entry(worker, &pool->idle, idle_node)
+		if (wqi_load_relaxed(&worker->wake) == 1)
+			return worker;
+	return NULL;
+}
+
+/*
+ * One that went to sleep on another CPU than this, which is in use: where none is idle when
+ * it is woken, the kernel has it run where it was.  Or any.
+ */
+static struct wqi_worker *pool_idle_afar_locked(struct wqi_pool *pool)
+{
+	unsigned here = wqi_cpu_current() % WQI_RESERVES, slot;
+	struct wqi_worker *worker;
+
+	for (slot = (here + 1) % WQI_RESERVES; slot != here; slot = (slot + 1) % WQI_RESERVES)
+		cds_list_for_each_entry(worker, &pool->idle_on[slot], on_node)
+			if (wqi_load_relaxed(&worker->wake) != 1)
+				return worker;
+	return pool_first_idle_locked(pool);
+}
+
+void wqi_pool_wake_afar_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *idle = pool_idle_afar_locked(pool);
+
+	if (!idle || !wqi_pool_wake(idle))
+		wqi_pool_wake_one_locked(pool);
 }
 
 static struct wqi_worker *pool_idle_on_locked(struct wqi_pool *pool, unsigned slot)
@@ -144,9 +166,9 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool)
 }
 
 /* Below the level whoever is idle may help; at the level it depends on who is blocked. */
-static uintptr_t pool_whom_to_offer_locked(struct wqi_pool *pool)
+static uintptr_t pool_whom_to_offer_locked(struct wqi_pool *pool, bool afar)
 {
-	struct wqi_worker *idle = pool_first_idle_locked(pool);
+	struct wqi_worker *idle = afar ? pool_idle_afar_locked(pool) : pool_first_idle_locked(pool);
 	bool room = wqi_pool_has_room_locked(pool);
 	unsigned cpu = wqi_cpu_current();
 
@@ -160,9 +182,9 @@ static uintptr_t pool_whom_to_offer_locked(struct wqi_pool *pool)
 }
 
 /* ORD-SLEEP (b), for those who are in items. */
-bool wqi_pool_offer_locked(struct wqi_pool *pool)
+bool wqi_pool_offer_locked(struct wqi_pool *pool, bool afar)
 {
-	uintptr_t kick = pool_whom_to_offer_locked(pool);
+	uintptr_t kick = pool_whom_to_offer_locked(pool, afar);
 
 	wqi_assert_held(&pool->lock);
 
@@ -215,7 +237,7 @@ static void kick_beside_runners_locked(struct wqi_pool *pool)
 		if (!pool->watched)
 			wqi_pool_call_watch_locked(pool);
 	} else if (!pool->offered && wqi_pool_is_dear_locked(pool, WQI_DEAR_NS) &&
-		   wqi_pool_offer_locked(pool)) {
+		   wqi_pool_offer_locked(pool, false)) {
 		wqi_pool_wake_one_locked(pool);
 	}
 }

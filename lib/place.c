@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Owns where a pool's workers run, and how many at once.  What says so: pods.c, cpu.c. */
-#include "pool.h"
+#include "place.h"
 
 #include <sched.h>
 #include <string.h>
-
-#include "cpu.h"
-#include "worker.h"
 
 void wqi_pool_set_level(struct wqi_pool *pool, unsigned level)
 {
@@ -59,4 +56,66 @@ void wqi_pool_go_to_cpus(const struct wqi_pool *pool)
 		if (wqi_pool_mask(pool, &mask))
 			sched_setaffinity(0, sizeof(mask), mask.set);
 	} while (epoch != wqi_load_seq_cst(&wqi_cpus.epoch));
+}
+
+/* --- a CPU for each --- */
+
+/* The pool's CPUs where none of its runners is; false: there is no such.  Is one where @self is? */
+static bool place_find_free(const struct wqi_worker *self, wqi_cpu_mask *mask, bool *shared)
+{
+	unsigned here = wqi_load_relaxed(&self->cpu), cpu, i;
+	const struct wqi_pool *pool = self->pool;
+	const struct wqi_worker *other;
+
+	*shared = false;
+	if (!wqi_pool_mask(pool, mask))
+		return false;
+	for (i = 0; i < pool->nr_runners; i++) {
+		other = wqi_load_acquire(&pool->runners[i]);
+		if (!other)
+			continue;
+		cpu = wqi_load_relaxed(&other->cpu);
+		*shared = *shared || (cpu == here && other != self);
+		CPU_CLR_S(cpu, sizeof(*mask), mask->set);
+	}
+	return CPU_COUNT_S(sizeof(*mask), mask->set);
+}
+
+/* Whoever changes the pool's CPUs pins all anew, under the lock, after that. */
+static void place_send_locked(struct wqi_worker *self, const struct wqi_worker *late)
+{
+	pid_t tid = wqi_load_acquire(&late->tid);
+	wqi_cpu_mask free, all;
+	bool shared;
+
+	if (!tid || !wqi_pool_mask(self->pool, &all) || !place_find_free(self, &free, &shared))
+		return;
+	sched_setaffinity(tid, sizeof(free), free.set);
+	sched_setaffinity(tid, sizeof(all), all.set);
+}
+
+bool wqi_place_check_locked(struct wqi_worker *self)
+{
+	struct wqi_pool *pool = self->pool;
+	struct wqi_worker *late;
+
+	if (pool->cpu >= 0)
+		return false;
+	late = wqi_pool_on_its_way_locked(pool);
+	if (late && late == self->late)
+		place_send_locked(self, late);
+	self->late = late;
+	return !late && pool->nr_running > 1;
+}
+
+void wqi_place_move(struct wqi_worker *self)
+{
+	wqi_cpu_mask free;
+	bool shared;
+
+	if (!place_find_free(self, &free, &shared) || !shared)
+		return;
+	sched_setaffinity(0, sizeof(free), free.set);
+	wqi_pool_go_to_cpus(self->pool);
+	wqi_place_say(self);
 }

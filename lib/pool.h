@@ -272,6 +272,9 @@ static inline bool wqi_pool_has_work_locked(struct wqi_pool *pool)
 /* Wake @worker, unless somebody has.  Lock-free, AS-safe. */
 bool wqi_pool_wake(struct wqi_worker *worker);
 
+/* One that was woken, and is not there yet; or NULL. */
+struct wqi_worker *wqi_pool_on_its_way_locked(struct wqi_pool *pool);
+
 /* Wake an idle worker, or ask the manager for one. */
 void wqi_pool_wake_one_locked(struct wqi_pool *pool);
 
@@ -292,9 +295,10 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool);
 
 /*
  * While workers are in items of some length, and nothing waits: publish whom a
- * producer is to call.  True: something has come already.  And take it back.
+ * producer is to call; @afar: the caller goes on to use this CPU.  True: something has
+ * come already.  And take it back.
  */
-bool wqi_pool_offer_locked(struct wqi_pool *pool);
+bool wqi_pool_offer_locked(struct wqi_pool *pool, bool afar);
 void wqi_pool_check_offer_locked(struct wqi_pool *pool);
 void wqi_pool_withdraw_locked(struct wqi_pool *pool);
 

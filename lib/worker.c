@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the loop that runs items: what to start next, when to spin, when to sleep,
- * when to fetch help.  Makes no threads.
+ * Owns the loop that runs items: what to start next, and what belongs to a run.  Makes
+ * no threads; help.c fetches other workers, idle.c sleeps.
  */
 #include "worker.h"
 
@@ -14,8 +14,10 @@
 #include "charge.h"
 #include "cpu.h"
 #include "flush.h"
+#include "help.h"
 #include "ids.h"
 #include "manager.h"
+#include "place.h"
 #include "pwq.h"
 #include "queue.h"
 #include "rescuer.h"
@@ -99,56 +101,6 @@ static bool keep_working_locked(struct wqi_worker *self)
 	return !burden || pool->item_ns >= WQI_HELP_BURDEN_NS;
 }
 
-/* Another could run, and items wait: wake it, if nobody is on the way already. */
-static void worker_fetch_help_locked(struct wqi_pool *pool)
-{
-	struct wqi_worker *next;
-
-	if (!wqi_pool_has_room_locked(pool) || !wqi_pool_is_dear_locked(pool, WQI_HELP_WORTH_NS))
-		return;
-	if (cds_list_empty(&pool->idle)) {
-		if (!pool->nr_creating && wqi_pool_can_grow(pool))
-			wqi_manager_request(pool);
-		return;
-	}
-	next = cds_list_first_entry(&pool->idle, struct wqi_worker, idle_node);
-	if (wqi_load_relaxed(&next->wake) != 1)
-		wqi_pool_wake_afar_locked(pool);
-}
-
-static void worker_say_others_wait(struct wqi_worker *self, bool wait)
-{
-	if (self->others_wait != wait)
-		wqi_store_relaxed(&self->others_wait, wait);
-}
-
-static void worker_say_cpu(struct wqi_worker *self)
-{
-	unsigned cpu = wqi_cpu_current();
-
-	if (self->cpu != cpu)
-		wqi_store_relaxed(&self->cpu, cpu);
-}
-
-/*
- * The worker is about to be away in an item: who sees to what waits, or comes?
- * True: the sentinel of this CPU is to be armed.
- */
-static WQI_SLOW bool worker_provide_locked(struct wqi_worker *self)
-{
-	struct wqi_pool *pool = self->pool;
-	bool wait = wqi_pool_has_work_locked(pool);
-
-	wqi_pool_withdraw_locked(pool);
-	worker_say_cpu(self);
-	if (!wait && wqi_pool_offer_locked(pool))
-		wait = wqi_pool_splice_locked(pool) || wqi_pool_has_work_locked(pool);
-	worker_say_others_wait(self, wait);
-	if (wait)
-		worker_fetch_help_locked(pool);
-	return wait;
-}
-
 /* Where items are cheap, the next comes before help would; but one may block. */
 static inline bool worker_provide_cheaply_locked(struct wqi_worker *self)
 {
@@ -157,14 +109,14 @@ static inline bool worker_provide_cheaply_locked(struct wqi_worker *self)
 
 	if (wqi_unlikely(pool->offered))
 		wqi_pool_withdraw_locked(pool);
-	worker_say_others_wait(self, wait);
+	wqi_help_say_waiting(self, wait);
 	if (!wait)
 		return false;
 	if (wqi_unlikely(wqi_pool_has_room_locked(pool)) && pool->item_ns >= WQI_HELP_WORTH_NS)
-		worker_fetch_help_locked(pool);
+		wqi_help_fetch_locked(pool);
 	if (wqi_likely(self->batch_items % ARM_ITEMS != 1))
 		return false;
-	worker_say_cpu(self);
+	wqi_place_say(self);
 	return true;
 }
 
@@ -316,6 +268,7 @@ void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
 /* What worker_begin_locked() wants done when the lock has been dropped. */
 #define BEGIN_ARM     1u /* the CPU's sentinel */
 #define BEGIN_MEASURE 2u /* the run's CPU time */
+#define BEGIN_MOVE    4u /* to a CPU of its own */
 
 /* What does not count in its pool needs nobody to provide for what waits there. */
 static WQI_SLOW unsigned worker_begin_aside_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
@@ -333,7 +286,11 @@ static WQI_SLOW unsigned worker_begin_dear_locked(struct wqi_worker *self)
 {
 	unsigned todo = wqi_charge_begin_locked(self) ? BEGIN_MEASURE : 0;
 
-	return worker_provide_locked(self) ? todo | BEGIN_ARM : todo;
+	if (wqi_help_provide_locked(self))
+		todo |= BEGIN_ARM;
+	if ((todo & BEGIN_MEASURE || self->batch_items == 1) && wqi_place_check_locked(self))
+		todo |= BEGIN_MOVE;
+	return todo;
 }
 
 /*
@@ -414,6 +371,8 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 	if (wqi_likely(!(state & WQI_CANCEL))) {
 		todo = worker_begin_locked(self, pwq);
 		wqi_worker_unlock_pool(self, pool);
+		if (wqi_unlikely(todo & BEGIN_MOVE))
+			wqi_place_move(self);
 		if (wqi_unlikely(todo & BEGIN_ARM))
 			wqi_sentinel_arm(self);
 		if (wqi_unlikely(todo & BEGIN_MEASURE))

@@ -71,6 +71,7 @@ struct wqi_worker {
 	uint64_t batch_start_ns;  /* S: when counting for pool->item_ns began */
 	uint64_t batch_started;	  /* S: pool->nr_started then */
 	unsigned batch_items;	  /* S: items that this worker has run since */
+	struct wqi_worker *late;  /* S: who was on its way at the last look */
 	char desc[WQ_DESC_BYTES]; /* L: what its item says of itself, if described */
 };
 
