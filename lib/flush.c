@@ -59,10 +59,15 @@ void wqi_flush_cancelled_locked(struct wqi_pool *pool, const struct wq_work *wor
 
 void wqi_flush_finished_locked(struct wqi_worker *worker)
 {
+	unsigned here = wqi_cpu_current();
 	struct wqi_waiter *waiter, *next;
+	bool beside = false;
 
-	cds_list_for_each_entry_safe(waiter, next, &worker->waiters, node)
+	cds_list_for_each_entry_safe(waiter, next, &worker->waiters, node) {
+		beside = beside || waiter->cpu == here;
 		flush_wake(waiter);
+	}
+	worker->beside = beside ? worker->beside + 1 : 0;
 }
 
 /*
@@ -106,7 +111,8 @@ static int flush_attach_locked(struct wqi_pool *pool, struct wqi_pwq *pwq,
 
 	if (wqi_state_id(state) != wqi_load_relaxed(&pwq->id))
 		return -EAGAIN;
-	waiter->spin = pool->nr_running || pool->last_cpu != wqi_cpu_current();
+	waiter->cpu = wqi_cpu_current();
+	waiter->spin = pool->nr_running || pool->last_cpu != waiter->cpu;
 	if (state & WQI_TRANSIT && !settled)
 		return -EINPROGRESS;
 	if (!(state & WQI_PENDING) || state & WQI_TRANSIT)

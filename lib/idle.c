@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "cpu.h"
 #include "manager.h"
+#include "place.h"
 
 /*
  * Wait a little for the inbox without sleeping, if that has paid lately and nobody
@@ -35,6 +36,8 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 		return false;
 	pool->spinning = true;
 	wqi_pool_unlock(pool);
+	if (wqi_unlikely(self->beside >= WQI_PLACE_TURNS))
+		wqi_place_part(self);
 
 	start = wqi_now_ns();
 	while (alone_ns && wqi_now_ns() - start < alone_ns)

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <string.h>
 
+#include "sentinel.h"
+
 void wqi_pool_set_level(struct wqi_pool *pool, unsigned level)
 {
 	wqi_pool_lock(pool);
@@ -118,4 +120,54 @@ void wqi_place_move(struct wqi_worker *self)
 	sched_setaffinity(0, sizeof(free), free.set);
 	wqi_pool_go_to_cpus(self->pool);
 	wqi_place_say(self);
+}
+
+/* --- a flusher and its worker --- */
+
+/* So many turns an idle CPU has to answer. */
+#define PLACE_PATIENCE 16u
+
+/* The next of the pool's CPUs; or @here if there is no other. */
+static unsigned place_next(const struct wqi_pool *pool, unsigned here)
+{
+	wqi_cpu_mask mask;
+	unsigned cpu, i;
+
+	if (!wqi_pool_mask(pool, &mask))
+		return here;
+	for (i = 1; i < wqi_cpus.nr; i++) {
+		cpu = (here + i) % wqi_cpus.nr;
+		if (CPU_ISSET_S(cpu, sizeof(mask), mask.set))
+			return cpu;
+	}
+	return here;
+}
+
+static void place_go(struct wqi_worker *self, unsigned cpu)
+{
+	wqi_cpu_mask mask;
+
+	memset(&mask, 0, sizeof(mask));
+	CPU_SET_S(cpu, sizeof(mask), mask.set);
+	sched_setaffinity(0, sizeof(mask), mask.set);
+	wqi_pool_go_to_cpus(self->pool);
+	wqi_place_say(self);
+	self->beside = 0;
+}
+
+/* Asks less and less often, if there is no answer: each time after twice as many turns. */
+void wqi_place_part(struct wqi_worker *self)
+{
+	unsigned asked_at = 1u << (31 - __builtin_clz(self->beside));
+	uint32_t invited = wqi_load_relaxed(&self->invited);
+	unsigned here = wqi_cpu_current(), next;
+
+	if (self->beside == asked_at) {
+		wqi_store_relaxed(&self->invited, 0u);
+		next = place_next(self->pool, here);
+		if (next != here)
+			wqi_sentinel_invite(self, next);
+	} else if (invited && self->beside - asked_at <= PLACE_PATIENCE) {
+		place_go(self, invited - 1);
+	}
 }

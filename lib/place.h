@@ -22,6 +22,14 @@
 bool wqi_place_check_locked(struct wqi_worker *self);
 void wqi_place_move(struct wqi_worker *self);
 
+/*
+ * @self and who waits for its items take turns on one CPU, so that each is switched to for each
+ * item.  Looks whether another is idle, and goes there.  With no lock held.
+ */
+#define WQI_PLACE_TURNS 64u
+
+void wqi_place_part(struct wqi_worker *self);
+
 /* Where it runs, for sentinels and the others of its pool. */
 static inline void wqi_place_say(struct wqi_worker *self)
 {

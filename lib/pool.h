@@ -71,6 +71,7 @@ struct wqi_waiter {
 	struct wq_work *work;	   /* I */
 	bool spin;		   /* I: the item may end soon, on another CPU */
 	bool elsewhere;		   /* L: it was cancelled, but runs in another pool */
+	unsigned cpu;		   /* L: where it came from */
 	uint32_t done;		   /* A, release/acquire: futex word */
 };
 

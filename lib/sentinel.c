@@ -38,8 +38,9 @@ struct wqi_sentinel {
 	uint32_t state;			       /* A, seq_cst: enum sentinel_state; ORD-ARM */
 	pid_t tid;			       /* A, release: 0 until it is ready */
 	struct wqi_pool *slot[SENTINEL_SLOTS]; /* A, seq_cst */
-	bool started;			       /* manager only: there is a thread to join */
-	pthread_t thread;		       /* manager only */
+	struct wqi_worker *guest; /* A, seq_cst: who has asked whether the CPU is idle */
+	bool started;		  /* manager only: there is a thread to join */
+	pthread_t thread;	  /* manager only */
 } WQI_CACHE_ALIGNED;
 
 static struct wqi_sentinel *sentinels; /* I, by CPU */
@@ -148,6 +149,14 @@ void wqi_sentinel_call(struct wqi_pool *pool, unsigned cpu)
 		wqi_monitor_request(pool);
 }
 
+void wqi_sentinel_invite(struct wqi_worker *worker, unsigned cpu)
+{
+	if (!sentinel_may_be(worker->pool, cpu))
+		return;
+	wqi_store_seq_cst(&sentinels[cpu].guest, worker);
+	sentinel_wake(&sentinels[cpu]);
+}
+
 /* --- the look --- */
 
 enum sentinel_look { LOOK_NOTHING, LOOK_BUSY, LOOK_KICKED, LOOK_HEARD };
@@ -232,10 +241,15 @@ static enum sentinel_look sentinel_look_in(struct wqi_pool *pool, unsigned cpu)
 
 static enum sentinel_look sentinel_look(struct wqi_sentinel *sentinel)
 {
+	struct wqi_worker *guest = wqi_load_seq_cst(&sentinel->guest);
 	enum sentinel_look found = LOOK_NOTHING, one;
 	struct wqi_pool *pool;
 	unsigned i;
 
+	if (guest) {
+		wqi_store_relaxed(&guest->invited, (uint32_t)(sentinel - sentinels) + 1);
+		wqi_store_relaxed(&sentinel->guest, (struct wqi_worker *)NULL);
+	}
 	for (i = 0; i < SENTINEL_SLOTS; i++) {
 		pool = wqi_load_seq_cst(&sentinel->slot[i]);
 		if (!pool)

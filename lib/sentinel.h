@@ -31,6 +31,9 @@ void wqi_sentinel_arm(struct wqi_worker *worker);
 /* A producer was told to call @cpu's sentinel.  Lock-free, AS-safe. */
 void wqi_sentinel_call(struct wqi_pool *pool, unsigned cpu);
 
+/* Have @cpu's sentinel set @worker->invited, if and when nothing else wants that CPU. */
+void wqi_sentinel_invite(struct wqi_worker *worker, unsigned cpu);
+
 /* The manager's: make those that were asked for, if there are any. */
 bool wqi_sentinels_are_wanted(void);
 void wqi_sentinels_make(void);

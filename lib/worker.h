@@ -72,6 +72,8 @@ struct wqi_worker {
 	uint64_t batch_started;	  /* S: pool->nr_started then */
 	unsigned batch_items;	  /* S: items that this worker has run since */
 	struct wqi_worker *late;  /* S: who was on its way at the last look */
+	unsigned beside;	  /* S: runs in a row with a flusher on this very CPU */
+	uint32_t invited;	  /* A, relaxed: one more than a CPU found idle, or 0 */
 	char desc[WQ_DESC_BYTES]; /* L: what its item says of itself, if described */
 };
 

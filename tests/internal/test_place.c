@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Workers of a pool that the kernel has put on one CPU, while others have nothing to do. */
-#include "support.h"
+/* Workers that the kernel has put on the CPU of another, or of a flusher. */
+#include "observe.h"
 
 #include <sched.h>
 
@@ -187,6 +187,56 @@ static void worker_that_does_not_come_is_sent_elsewhere(void **state)
 	assert_true(looker.second_look);
 }
 
+/* --- turns with a flusher --- */
+
+static struct {
+	struct wq_work work;
+	bool asked, stayed, gone, free;
+	unsigned beside;
+} parter;
+
+/* The other CPU answers when nothing else wants it. */
+static void wait_for_invitation(struct wqi_worker *self)
+{
+	while (!wqi_load_relaxed(&self->invited))
+		sleep_ns(1000000);
+}
+
+static void parter_fn(struct wq_work *work, void *ctx)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	go_to(0, first);
+	self->beside = WQI_PLACE_TURNS;
+	wqi_place_part(self);
+	wait_for_invitation(self);
+	parter.asked = wqi_load_relaxed(&self->invited) - 1 != first;
+	/* An answer from long ago says nothing. */
+	self->beside = WQI_PLACE_TURNS + WQI_PLACE_TURNS / 2;
+	wqi_place_part(self);
+	parter.stayed = is_kept_on(0, first);
+	self->beside = WQI_PLACE_TURNS + 1;
+	wqi_place_part(self);
+	parter.gone = self->cpu != first;
+	parter.free = may_be_on_both(0);
+	parter.beside = self->beside;
+	wqi_pool_go_to_cpus(self->pool);
+}
+
+static void worker_and_flusher_part_when_a_cpu_is_idle(void **state)
+{
+	skip_with_one_cpu();
+	memset(&parter, 0, sizeof(parter));
+	wq_work_init(&parter.work, parter_fn, NULL);
+	assert_int_equal(wq_queue(wq, &parter.work), 1);
+	assert_true(wq_work_flush(&parter.work) >= 0);
+	assert_true(parter.asked);
+	assert_true(parter.stayed);
+	assert_true(parter.gone);
+	assert_true(parter.free);
+	assert_int_equal(parter.beside, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +245,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worker_with_a_cpu_of_its_own_stays, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(worker_that_does_not_come_is_sent_elsewhere, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(worker_and_flusher_part_when_a_cpu_is_idle, setup,
 						teardown),
 	};
 

@@ -8,6 +8,7 @@
 #include "block.h"
 #include "cpu.h"
 #include "limit.h"
+#include "place.h"
 #include "pool.h"
 #include "queue.h"
 #include "sentinel.h"
@@ -230,10 +231,12 @@ static void sentinel_is_not_armed_at_the_limit_of_threads(void **state)
 	assert_int_equal(wq_configure(&config), 0);
 }
 
+/* More of them in one pool, each waited for on its CPU, and one may be asked whether its own is
+ * idle. */
 static void lone_items_need_no_sentinel(void **state)
 {
 	static const unsigned kinds[] = {WQ_PERCPU, 0, WQ_ORDERED, WQ_DEDICATED, WQ_BH};
-	unsigned long i, rounds = scaled(300);
+	unsigned long i, rounds = scaled(WQI_PLACE_TURNS / 2 - 1);
 	struct probe probe;
 	unsigned k;
 
