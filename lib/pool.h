@@ -139,6 +139,7 @@ struct wqi_pool {
 	struct wq *zephyr;	 /* I while it has workers: its queue, if that is a k_work_q */
 	struct k_work
 		*cancelled; /* A, seq_cst: by wq_next: cancelled while they run; ORD-CANCELLED */
+	bool lets_go;	    /* A, relaxed: some were on that list */
 	struct wq *rescues; /* A, release: the queue whose rescuer its worker is */
 	uint32_t called;    /* A, seq_cst: the rescuer is to look; ORD-SLEEP */
 	struct wqi_pool *unbound_next; /* GR: all unbound and dedicated pools */

@@ -12,7 +12,7 @@
  *
  * A timer may be set whatever the item does, also by a signal handler: timer.c, `again`.
  *
- * Why a queue refuses follows from the flags that its user reads (zephyr_queue_refuse()).
+ * Why a queue refuses follows from the flags that its user reads (wqi_zephyr_follow_flags()).
  */
 #ifndef WQI_ZEPHYR_H
 #define WQI_ZEPHYR_H
@@ -21,6 +21,7 @@
 
 #include "item.h"
 #include "pool.h"
+#include "worker.h"
 
 struct wq;
 
@@ -92,8 +93,40 @@ void wqi_zephyr_note_kept(struct wq *wq);
 /* Is the item running?  A snapshot, in a read-side section. */
 bool wqi_zephyr_runs_rcu(struct wq_work *work);
 
+/*
+ * ... in this pool, which has one worker at a time; ORD-RUNNING (b) for who has claimed the item.
+ * In the function of the item that the caller runs?
+ */
+static inline bool wqi_zephyr_runs_in(const struct wqi_pool *pool, const struct wq_work *work)
+{
+	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
+
+	for (; worker; worker = worker->all_next)
+		if (wqi_load_seq_cst(&worker->current_work) == work)
+			return true;
+	return false;
+}
+
+static inline bool wqi_zephyr_is_own(const struct k_work *work)
+{
+	struct wqi_worker *self = wqi_worker_self;
+
+	return self && self->current_work == &work->wq_work;
+}
+
+/*
+ * What k_work_busy_get() answers; by the state word alone, without K_WORK_RUNNING.  An item that
+ * goes from one to the other between the two looks (it queued itself, and its run has ended) is not
+ * taken for idle.
+ */
+int wqi_zephyr_busy_rcu(struct wq_work *item);
+int wqi_zephyr_flags(uint64_t state);
+
 /* Cancelled items that do not run any more are not cancelling any more.  Lock-free. */
 void wqi_zephyr_let_go(struct wqi_pool *pool);
+
+/* Items that have run in @pool (NULL: one that was cancelled) are their owners' when it returns. */
+void wqi_zephyr_wait_let_go(const struct wqi_pool *pool);
 
 /* wq_work_cancel(), and parts of wq_work_cancel_sync(); cancel.c. */
 int wqi_cancel_item(struct wq_work *work);
@@ -108,6 +141,11 @@ int wqi_zephyr_submit_idle(struct k_work_q *queue, struct k_work *work);
 int wqi_zephyr_submit_started(struct k_work_q *queue, struct k_work *work);
 int wqi_zephyr_schedule_started(struct k_work_q *queue, struct k_work_delayable *dwork,
 				uint64_t delay_ns, bool anyway);
+
+/* The function of the item in a k_work_poll; before such an item is cancelled, and after. */
+void wqi_zephyr_poll_run(struct k_work *work);
+bool wqi_zephyr_poll_leave(struct k_work *work); /* true: it waited */
+void wqi_zephyr_poll_left(struct k_work *work);
 
 /* --- queues --- */
 
@@ -127,12 +165,23 @@ void wqi_zephyr_ended_locked(struct wqi_worker *self);
 void wqi_zephyr_note_thread(struct wqi_pool *pool, pthread_t thread);
 
 /*
- * A run begins that is to be watched.  No lock held.  Before the first: 0, or -ENOMEM, -EAGAIN,
- * -ESHUTDOWN; not under G.  After the last; sleeps.
+ * A run begins that is to be watched.  No lock held.  Before there are any: 0, or -ENOMEM,
+ * -EAGAIN, -ESHUTDOWN; not under G.  Before the first of a queue; under G.  After the last; sleeps.
  */
 void wqi_zephyr_watch(struct k_work_q *queue, struct k_work *work);
-int wqi_zephyr_watch_init(struct k_work_q *queue);
+int wqi_zephyr_watch_prepare(void);
+void wqi_zephyr_watch_init(struct k_work_q *queue);
 void wqi_zephyr_watch_end(struct k_work_q *queue);
+
+/* Returns the flags before. */
+uint32_t wqi_zephyr_change_flags(struct k_work_q *queue, uint32_t clear, uint32_t set);
+
+/*
+ * The queue refuses as its flags say: while it drains all but its own items, plugged or not;
+ * else if it is plugged all.  Whoever changes them looks again after the store, so the last
+ * store is of the last flags.  Lock-free, AS-safe.
+ */
+void wqi_zephyr_follow_flags(const struct k_work_q *queue, struct wq *wq);
 
 /* For wq_shutdown(): refuse all, and take them again; end the watch; it is stopped. */
 void wqi_zephyr_queue_hold(struct wq *wq);

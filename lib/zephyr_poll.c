@@ -16,6 +16,7 @@
 
 #include "fork.h"
 #include "lock.h"
+#include "report.h"
 #include "timer.h"
 #include "worker.h"
 
@@ -125,7 +126,7 @@ static bool poll_events_are_valid(const struct k_poll_event *events, int nr)
 
 /* --- the item --- */
 
-static void poll_run(struct k_work *work)
+void wqi_zephyr_poll_run(struct k_work *work)
 {
 	struct k_work_poll *poll = poll_of(work);
 	struct wqi_worker *self = wqi_worker_self;
@@ -148,7 +149,7 @@ static void poll_run(struct k_work *work)
 void wq_zephyr_poll_init(struct k_work_poll *poll, k_work_handler_t handler)
 {
 	*poll = (struct k_work_poll){.wq_handler = handler};
-	wq_zephyr_delayable_init(poll_delayable(poll), handler ? poll_run : NULL);
+	wq_zephyr_delayable_init(poll_delayable(poll), handler ? wqi_zephyr_poll_run : NULL);
 	poll->work.flags = 0;
 }
 
@@ -275,6 +276,37 @@ int wq_zephyr_poll_cancel(struct k_work_poll *poll)
 	return ret;
 }
 
+/*
+ * The plain calls that cancel, of the item in one that waits.  It is on no list of an event's
+ * before they look what else it does, so nothing triggers it after them; and until they are through
+ * it is in use still, so nobody has it wait anew meanwhile.
+ */
+bool wqi_zephyr_poll_leave(struct k_work *work)
+{
+	struct k_work_poll *poll = poll_of(work);
+	sigset_t mask;
+	bool waited;
+
+	poll_enter(&mask);
+	poll_renew_locked(poll);
+	waited = poll->wq_waiting;
+	if (waited)
+		poll_unlink_locked(poll);
+	poll_leave(&mask);
+	return waited;
+}
+
+void wqi_zephyr_poll_left(struct k_work *work)
+{
+	struct k_work_poll *poll = poll_of(work);
+	sigset_t mask;
+
+	poll_enter(&mask);
+	if (!poll->wq_waiting)
+		poll->wq_queue = NULL;
+	poll_leave(&mask);
+}
+
 /* --- signals --- */
 
 /* The first that waits; those of the parent of a fork() do not. */
@@ -321,5 +353,8 @@ void wq_zephyr_user_run(struct k_work *work)
 {
 	struct k_work_user *user = CONTAINER_OF(work, struct k_work_user, wq_work);
 
-	user->handler(user);
+	if (user->handler)
+		user->handler(user);
+	else
+		wqi_report("k_work_user %p has no function, and was not run", (void *)user);
 }

@@ -144,16 +144,19 @@ static void watch_fn(struct wq_work *work, void *ctx)
 	watch_tell(queue, begun_ns);
 }
 
-int wqi_zephyr_watch_init(struct k_work_q *queue)
+int wqi_zephyr_watch_prepare(void)
 {
 	int saved = errno, err = 0;
 
 	if (!wq_system())
 		err = -errno;
 	errno = saved;
-	if (!err && !wqi_load_acquire(&queue->wq_queue))
-		wq_delayed_work_init(&queue->wq_watch, watch_fn, queue);
 	return err;
+}
+
+void wqi_zephyr_watch_init(struct k_work_q *queue)
+{
+	wq_delayed_work_init(&queue->wq_watch, watch_fn, queue);
 }
 
 /* Two runs may begin in the same nanosecond of a coarse clock: they are told apart by one. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns k_work: submit, cancel, flush, and what an item is doing.  No timers (zephyr_delayed.c). */
+/* Owns k_work: submit, flush, and what an item is doing.  Cancels none (zephyr_cancel.c). */
 #include "zephyr.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "report.h"
 #include "timer.h"
 #include "worker.h"
 
@@ -50,7 +51,10 @@ void wq_zephyr_run(struct wq_work *wq_work, void *ctx)
 		if (wqi_unlikely(queue && queue->wq_timeout_ms))
 			wqi_zephyr_watch(queue, work);
 	}
-	handler(work);
+	if (wqi_likely(handler))
+		handler(work);
+	else
+		wqi_report("k_work %p has no function, and was not run", (void *)work);
 }
 
 /* --- what it is doing --- */
@@ -62,7 +66,7 @@ bool wqi_zephyr_runs_rcu(struct wq_work *work)
 	return wqi_pwq_of_state(wqi_state(work), &pool) && wqi_pool_running_pwq_rcu(pool, work);
 }
 
-static int work_flags(uint64_t state)
+int wqi_zephyr_flags(uint64_t state)
 {
 	int flags = 0;
 
@@ -78,11 +82,7 @@ static int work_flags(uint64_t state)
 	return flags;
 }
 
-/*
- * An item that goes from one to the other between the two looks (it queued itself, and its run
- * has ended) must not be taken for idle.
- */
-static int work_busy_rcu(struct wq_work *item)
+int wqi_zephyr_busy_rcu(struct wq_work *item)
 {
 	uint64_t state = wqi_state(item), before;
 	bool runs;
@@ -92,7 +92,7 @@ static int work_busy_rcu(struct wq_work *item)
 		runs = wqi_zephyr_runs_rcu(item);
 		state = wqi_load_seq_cst(&item->wq_state);
 	} while (state != before);
-	return work_flags(state) | (runs ? K_WORK_RUNNING : 0);
+	return wqi_zephyr_flags(state) | (runs ? K_WORK_RUNNING : 0);
 }
 
 int wq_zephyr_busy(const struct k_work *work)
@@ -104,7 +104,7 @@ int wq_zephyr_busy(const struct k_work *work)
 	if (!wqi_state_is_ours(wqi_state(item)))
 		return 0;
 	token = wqi_rcu_read_lock();
-	busy = work_busy_rcu(item);
+	busy = wqi_zephyr_busy_rcu(item);
 	wqi_rcu_read_unlock(token);
 	return busy;
 }
@@ -115,17 +115,6 @@ int wq_zephyr_busy(const struct k_work *work)
 static inline struct wqi_pwq *work_pwq_rcu(struct wq *wq)
 {
 	return wqi_queue_pwq_rcu(wq, 0);
-}
-
-/* The pool has one worker at a time; ORD-RUNNING (b) for who has claimed the item. */
-static inline bool work_runs_in(const struct wqi_pool *pool, const struct wq_work *work)
-{
-	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
-
-	for (; worker; worker = worker->all_next)
-		if (wqi_load_seq_cst(&worker->current_work) == work)
-			return true;
-	return false;
 }
 
 static inline void work_push(struct k_work *work, struct k_work_q *queue, struct wqi_pool *pool)
@@ -209,7 +198,7 @@ static int work_queue_claimed_rcu(struct k_work *work, uint64_t old, struct work
 		if (!pwq)
 			return 1; /* cancelled meanwhile */
 	}
-	runs = runs || work_runs_in(wqi_pwq_pool(pwq), &work->wq_work);
+	runs = runs || wqi_zephyr_runs_in(wqi_pwq_pool(pwq), &work->wq_work);
 	work_push(work, wqi_pwq_wq(pwq)->zephyr, wqi_pwq_pool(pwq));
 	return 1 + runs;
 }
@@ -267,7 +256,7 @@ static inline int work_submit_fast_rcu(struct wq *wq, struct k_work_q *queue, st
 	if (new == old)
 		return 0;
 	pool = wqi_pwq_pool(pwq);
-	ret = 1 + work_runs_in(pool, &work->wq_work);
+	ret = 1 + wqi_zephyr_runs_in(pool, &work->wq_work);
 	work_push(work, queue, pool);
 	return ret;
 }
@@ -316,140 +305,12 @@ int wqi_zephyr_submit_idle(struct k_work_q *queue, struct k_work *work)
 	return wqi_likely(ret != -ENODEV) ? ret : work_submit_first(queue, work, true);
 }
 
-/* --- cancel --- */
-
-static void work_push_cancelled(struct wqi_pool *pool, struct k_work *work)
-{
-	struct k_work *top = wqi_load_relaxed(&pool->cancelled);
-
-	do {
-		wqi_store_relaxed(&work->wq_next, top ? (void *)top : WQI_ZEPHYR_END);
-	} while (!wqi_cas(&pool->cancelled, &top, work));
-}
-
-/* The last that is done with it: the item may be gone afterwards. */
-static void work_let_go(struct k_work *work)
-{
-	wqi_cancel_leave(&work->wq_work);
-	wqi_pause_point("let go");
-	wqi_store_release(&work->wq_next, NULL);
-}
-
-/*
- * ORD-CANCELLED: who cancels pushes the item, then looks whether it runs (a); the worker stores
- * that it does not, then takes the list (b).  So one of them takes it.
- */
-void wqi_zephyr_let_go(struct wqi_pool *pool)
-{
-	struct k_work *work, *next;
-	bool again;
-
-	do {
-		again = false;
-		work = wqi_xchg(&pool->cancelled, (struct k_work *)NULL);
-		for (; work; work = next) {
-			void *link = wqi_load_relaxed(&work->wq_next);
-
-			next = link == WQI_ZEPHYR_END ? NULL : link;
-			if (!work_runs_in(pool, &work->wq_work)) {
-				work_let_go(work);
-				continue;
-			}
-			/* Another's, that still runs. */
-			work_push_cancelled(pool, work);
-			again |= !work_runs_in(pool, &work->wq_work);
-		}
-	} while (again);
-}
-
-/* While its handler goes on it can't be queued. */
-static void work_block_while_running_rcu(struct k_work *work)
-{
-	void *none = NULL;
-	struct wqi_pool *pool;
-
-	if (!wqi_pwq_of_state(wqi_state(&work->wq_work), &pool) ||
-	    !work_runs_in(pool, &work->wq_work) || !wqi_cas(&work->wq_next, &none, WQI_ZEPHYR_END))
-		return;
-	if (!wqi_cancel_enter_unless_full(&work->wq_work)) {
-		/* As many wait until it does not run, and so keep it from being queued. */
-		wqi_store_release(&work->wq_next, NULL);
-		return;
-	}
-	wqi_pause_point("cancelled");
-	work_push_cancelled(pool, work);
-	if (!work_runs_in(pool, &work->wq_work))
-		wqi_zephyr_let_go(pool);
-}
-
-int wq_zephyr_cancel(struct k_work *work)
-{
-	unsigned token;
-	int busy;
-
-	if (!(wqi_state(&work->wq_work) & WQI_INIT))
-		return 0;
-	wqi_cancel_item(&work->wq_work);
-	/* It was never queued, so it does not run. */
-	if (!wqi_state_id(wqi_state(&work->wq_work)))
-		return work_flags(wqi_state(&work->wq_work));
-	token = wqi_rcu_read_lock();
-	work_block_while_running_rcu(work);
-	busy = work_busy_rcu(&work->wq_work);
-	wqi_rcu_read_unlock(token);
-	return busy;
-}
-
-static bool work_is_own(const struct k_work *work)
-{
-	struct wqi_worker *self = wqi_worker_self;
-
-	return self && self->current_work == &work->wq_work;
-}
-
-/* It does not run any more; who has just taken it from the list may not be done with it. */
-static void work_wait_let_go(struct k_work *work)
-{
-	struct wqi_pool *pool;
-	unsigned token;
-
-	while (wqi_load_acquire(&work->wq_next) && wqi_state_is_ours(wqi_state(&work->wq_work))) {
-		token = wqi_rcu_read_lock();
-		if (wqi_pwq_of_state(wqi_state(&work->wq_work), &pool))
-			wqi_zephyr_let_go(pool);
-		wqi_rcu_read_unlock(token);
-		sched_yield();
-	}
-}
-
-bool wq_zephyr_cancel_sync(struct k_work *work)
-{
-	int busy, ret;
-
-	if (!(wqi_state(&work->wq_work) & WQI_INIT))
-		return false;
-	busy = wq_zephyr_busy(work);
-	if (work_is_own(work)) {
-		wq_zephyr_cancel(work);
-		return busy;
-	}
-	ret = wqi_cancel_once_sync(&work->wq_work);
-	if (ret == -EAGAIN)
-		return false;
-	work_wait_let_go(work);
-	wqi_cancel_leave(&work->wq_work);
-	return busy || ret == 1;
-}
-
 /* --- flush --- */
 
-bool wq_zephyr_flush(struct k_work *work, bool timer)
+static bool work_flush(struct k_work *work, uint64_t state, bool timer)
 {
-	uint64_t state = wqi_state(&work->wq_work);
 	bool beside;
 
-	if (!(state & WQI_INIT) || work_is_own(work))
-		return false;
 	if (!timer || !wqi_state_is_armed(state))
 		return wqi_flush_item(&work->wq_work) == 1;
 	/* What is being cancelled can't be submitted: its timer is dropped. */
@@ -458,4 +319,17 @@ bool wq_zephyr_flush(struct k_work *work, bool timer)
 		return wqi_flush_item(&work->wq_work) == 1;
 	}
 	return wq_work_flush(&work->wq_work) == 1;
+}
+
+bool wq_zephyr_flush(struct k_work *work, bool timer)
+{
+	uint64_t state = wqi_state(&work->wq_work);
+	bool waited;
+
+	if (!(state & WQI_INIT) || wqi_zephyr_is_own(work))
+		return false;
+	waited = work_flush(work, state, timer);
+	if (wqi_unlikely(wqi_load_acquire(&work->wq_next)))
+		wqi_zephyr_wait_let_go(NULL);
+	return waited;
 }

@@ -237,6 +237,52 @@ static void cancel_sync_waits_for_who_lets_it_go(void **state)
 	assert_int_equal(zitem_busy(&item), 0);
 }
 
+/* --- one that another's canceller has in hand when its run ends --- */
+
+static int cancel_hold(void)
+{
+	return k_work_cancel(&hold.dw.work);
+}
+
+/* Is it anybody's on return? */
+static int flush_and_look(void)
+{
+	k_work_flush(&item.dw.work, NULL);
+	return __atomic_load_n(&item.dw.work.wq_next, __ATOMIC_SEQ_CST) != NULL;
+}
+
+/* Both are cancelled while they run, and somebody has both in hand, and is at the first. */
+static void item_ends_in_hand(void)
+{
+	zitem_init_gate(&item);
+	zitem_hold(&queue, &hold);
+	assert_int_equal(submit(), 1);
+	stop_at(0, "cancelled");
+	begin(0, cancel_hold);
+	stop_reached(0);
+	zitem_pass(&hold);
+	latch_wait(&item.started, 1);
+	assert_int_equal(cancel(), R | C);
+	stop_at(1, "let go");
+	let_go(0);
+	stop_reached(1);
+	zitem_pass(&item);
+	zqueue_wait_flags(&queue, K_WORK_QUEUE_STARTED);
+}
+
+static void flush_waits_for_who_lets_it_go(void **state)
+{
+	item_ends_in_hand();
+	stop_at(2, "waits let go");
+	begin(1, flush_and_look);
+	stop_reached(2);
+	let_go(2);
+	let_go(1);
+	assert_int_equal(end(1), 0);
+	end(0);
+	assert_int_equal(zitem_busy(&item), 0);
+}
+
 static void stop_while_items_are_scheduled_on_it_is_safe(void **state)
 {
 	struct k_work_q other;
@@ -269,6 +315,7 @@ int main(void)
 		TEST(reschedule_of_what_is_just_due_arms_it_beside),
 		TEST(cancel_of_a_run_that_has_just_ended_leaves_nothing),
 		TEST(cancel_sync_waits_for_who_lets_it_go),
+		TEST(flush_waits_for_who_lets_it_go),
 		TEST(stop_while_items_are_scheduled_on_it_is_safe),
 	};
 

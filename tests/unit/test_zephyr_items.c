@@ -51,6 +51,26 @@ static void initialiser_and_call_give_equal_items(void **state)
 	assert_null(work.queue);
 }
 
+static K_WORK_DEFINE(without_handler, NULL);
+static K_WORK_USER_DEFINE(user_without_handler, NULL);
+static unsigned long reports;
+
+static void count_report(const char *text)
+{
+	if (strstr(text, "has no function"))
+		count_up(&reports);
+}
+
+static void item_without_handler_is_reported_in_place_of_its_run(void **state)
+{
+	wq_set_report(count_report);
+	assert_int_equal(k_work_submit_to_queue(&queue, &without_handler), 1);
+	assert_int_equal(k_work_submit_to_queue(&queue, &user_without_handler.wq_work), 1);
+	assert_true(k_work_queue_drain(&queue, false) >= 0);
+	assert_int_equal(count_get(&reports), 2);
+	wq_set_report(NULL);
+}
+
 static void submit_to_a_queue_that_is_not_started_is_refused(void **state)
 {
 	struct k_work_q stopped = {0};
@@ -304,6 +324,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(initialiser_and_call_give_equal_items),
+		cmocka_unit_test(item_without_handler_is_reported_in_place_of_its_run),
 		cmocka_unit_test(submit_to_a_queue_that_is_not_started_is_refused),
 		cmocka_unit_test(times_of_a_delayable_are_ticks),
 		cmocka_unit_test(timeouts_are_rounded_up_to_ticks),

@@ -111,6 +111,52 @@ static void timeout_runs_it_with_eagain(void **state)
 	triggered_ran(&t, 3, 0);
 }
 
+/* The plain calls, of the item in it: it is on no list afterwards, and may wait anew. */
+static void plain_cancel_ends_the_wait(void **state)
+{
+	static const k_ticks_t timeouts[] = {K_TICKS_FOREVER, 1000000};
+	struct triggered t;
+	unsigned i;
+
+	triggered_init(&t);
+	for (i = 0; i < ARRAY_SIZE(timeouts); i++) {
+		assert_int_equal(triggered_submit(&t, K_TICKS(timeouts[i])), 0);
+		assert_int_equal(k_work_cancel(&t.poll.work), 0);
+		assert_null(first.wq_waiting);
+		assert_null(second.wq_waiting);
+		assert_int_equal(triggered_submit(&t, K_TICKS(timeouts[i])), 0);
+		assert_true(k_work_cancel_sync(&t.poll.work, &work_sync));
+		assert_false(k_work_cancel_sync(&t.poll.work, &work_sync));
+		assert_null(first.wq_waiting);
+		assert_int_equal(k_poll_signal_raise(&first, 0), 0);
+		assert_int_equal(latch_count(&t.ran), 0);
+		k_poll_signal_reset(&first);
+	}
+	assert_int_equal(triggered_submit(&t, K_FOREVER), 0);
+	k_poll_signal_raise(&second, 0);
+	triggered_ran(&t, 1, 0);
+}
+
+static void plain_cancel_of_what_was_triggered_leaves_it_idle(void **state)
+{
+	struct triggered t;
+	struct zitem hold;
+
+	triggered_init(&t);
+	zitem_hold(&queue, &hold);
+	assert_int_equal(triggered_submit(&t, K_HOURS(1)), 0);
+	k_poll_signal_raise(&first, 0);
+	assert_int_equal(k_work_busy_get(&t.poll.work), Q);
+	assert_int_equal(k_work_cancel(&t.poll.work), 0);
+	k_poll_signal_reset(&first);
+	/* It can wait again; elsewhere, too. */
+	assert_int_equal(k_work_poll_submit_to_queue(&other, &t.poll, t.events, 2, K_FOREVER), 0);
+	k_poll_signal_raise(&first, 0);
+	triggered_ran(&t, 1, 0);
+	zitem_pass(&hold);
+	k_work_flush(&hold.dw.work, &work_sync);
+}
+
 static void submit_again_waits_anew_or_is_past_that(void **state)
 {
 	struct triggered t;
@@ -304,6 +350,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signal_triggers_what_waits_for_it),
 		cmocka_unit_test(timeout_runs_it_with_eagain),
+		cmocka_unit_test(plain_cancel_ends_the_wait),
+		cmocka_unit_test(plain_cancel_of_what_was_triggered_leaves_it_idle),
 		cmocka_unit_test(submit_again_waits_anew_or_is_past_that),
 		cmocka_unit_test(cancelled_it_does_not_run),
 		cmocka_unit_test(raise_triggers_one_of_several),

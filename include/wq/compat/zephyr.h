@@ -216,7 +216,8 @@ WQ_API bool wq_zephyr_flush(struct k_work *work, bool timer);
  * wq_zephyr_cancel - k_work_cancel(), k_work_cancel_delayable()
  * @work: item
  *
- * While its handler goes on the item is cancelling, and can't be submitted.
+ * While its handler goes on the item is cancelling, and can't be submitted.  The item in a
+ * k_work_poll does not wait any more either.
  *
  * Return: 0 it is idle; else what k_work_busy_get() answers now.
  * Context: any, signal handlers included.  Never waits for an item or allocates.
@@ -339,7 +340,7 @@ WQ_API int wq_zephyr_queue_run(struct k_work_q *queue, const struct k_work_queue
  * Return: 0 it was idle, and is not to be plugged; 1 waited; -ENODEV to plug one that is not
  *   started; -EDEADLK from one of its items.
  * Context: any thread or item of another queue; sleeps.
- * Safety: MT-Safe, AS-Unsafe.
+ * Safety: MT-Safe, but not beside wq_shutdown(); AS-Unsafe.
  * Since: 0.1
  */
 WQ_API int wq_zephyr_queue_drain(struct k_work_q *queue, bool plug);
@@ -363,7 +364,7 @@ WQ_API int wq_zephyr_queue_unplug(struct k_work_q *queue);
  *   -EBUSY not plugged, or an item is scheduled on it; -ETIMEDOUT it goes on, plugged; -EDEADLK
  *   from one of its items.
  * Context: any thread or item of another queue; sleeps.
- * Safety: MT-Safe, AS-Unsafe.
+ * Safety: MT-Safe, but not beside wq_shutdown(); AS-Unsafe.
  * Since: 0.1
  */
 WQ_API int wq_zephyr_queue_stop(struct k_work_q *queue, uint64_t timeout_ns);
