@@ -98,7 +98,7 @@ static bool cancel_can_take(uint64_t state)
  * taken from its timer is another acceptance, which the answer does not stand for.
  * 1, 0, or -EBUSY: it waits for a grace period.
  */
-static int cancel_item(struct wq_work *work)
+int wqi_cancel_item(struct wq_work *work)
 {
 	bool beside;
 	int ret;
@@ -121,7 +121,7 @@ int wq_work_cancel(struct wq_work *work)
 {
 	if (!work || !(wqi_state(work) & WQI_INIT))
 		return -EINVAL;
-	return cancel_item(work);
+	return wqi_cancel_item(work);
 }
 
 static bool cancel_is_own(const struct wq_work *work)
@@ -184,7 +184,7 @@ static void cancel_end_hold(struct wq_work *work, uint64_t state)
  */
 static int cancel_until_idle(struct wq_work *work)
 {
-	int ret = cancel_item(work);
+	int ret = wqi_cancel_item(work);
 	uint64_t state = wqi_state(work);
 
 	while (ret >= 0 && (cancel_is_held(state) ||
@@ -192,7 +192,7 @@ static int cancel_until_idle(struct wq_work *work)
 		if (cancel_is_held(state))
 			cancel_end_hold(work, state);
 		if (!ret)
-			ret = cancel_item(work);
+			ret = wqi_cancel_item(work);
 		state = wqi_state(work);
 	}
 	if (ret >= 0)
@@ -301,7 +301,7 @@ int wq_work_cancel_sync(struct wq_work *work)
 	if (!work || !(wqi_state(work) & WQI_INIT))
 		return -EINVAL;
 	if (cancel_is_own(work)) {
-		ret = cancel_item(work);
+		ret = wqi_cancel_item(work);
 		return ret < 0 ? ret : -EDEADLK;
 	}
 	if (!cancel_enter(work))
@@ -311,17 +311,10 @@ int wq_work_cancel_sync(struct wq_work *work)
 	return ret;
 }
 
-/* Zephyr's, of which lib/zephyr_work.c makes calls. */
-
-int wqi_cancel_item(struct wq_work *work)
-{
-	return cancel_item(work);
-}
-
 /*
- * As above, but what is armed meanwhile stays so, and only the run that goes on is waited for.
- * -EAGAIN: the item is idle since a fork().  Else the caller is counted until
- * wqi_cancel_leave().
+ * Zephyr's, of which zephyr_cancel.c makes a call: as above, but what is armed meanwhile stays so,
+ * and only the run that goes on is waited for. -EAGAIN: the item is idle since a fork().  Else the
+ * caller is counted until wqi_cancel_leave().
  */
 int wqi_cancel_once_sync(struct wq_work *work)
 {
@@ -330,11 +323,10 @@ int wqi_cancel_once_sync(struct wq_work *work)
 
 	if (!cancel_enter(work))
 		return -EAGAIN;
-	ret = cancel_item(work);
+	ret = wqi_cancel_item(work);
 	while (cancel_is_held(state = wqi_state(work)))
 		cancel_end_hold(work, state);
-	wqi_flush_running(work);
-	return ret;
+	return wqi_flush_running(work) || ret == 1;
 }
 
 void wqi_cancel_leave(struct wq_work *work)
@@ -378,7 +370,7 @@ int wq_work_disable(struct wq_work *work)
 {
 	int err = work ? cancel_raise_depth(work) : -EINVAL;
 
-	return err ? err : cancel_disabled(work, cancel_item(work));
+	return err ? err : cancel_disabled(work, wqi_cancel_item(work));
 }
 
 int wq_work_disable_sync(struct wq_work *work)
@@ -388,7 +380,7 @@ int wq_work_disable_sync(struct wq_work *work)
 	if (err)
 		return err;
 	if (cancel_is_own(work)) {
-		err = cancel_disabled(work, cancel_item(work));
+		err = cancel_disabled(work, wqi_cancel_item(work));
 		return err < 0 ? err : -EDEADLK;
 	}
 	return cancel_disabled(work, cancel_until_idle(work));

@@ -236,7 +236,7 @@ static bool flush_attach_in(struct wqi_pool *pool, struct wqi_waiter *waiter)
 	return attached;
 }
 
-void wqi_flush_running(struct wq_work *work)
+bool wqi_flush_running(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
 	bool attached = false;
@@ -245,7 +245,7 @@ void wqi_flush_running(struct wq_work *work)
 	unsigned token;
 
 	if (!wqi_state_is_ours(wqi_state(work)))
-		return;
+		return false;
 	token = wqi_rcu_read_lock();
 	pwq = wqi_pwq_of_state(wqi_state(work), &pool);
 	if (pwq)
@@ -258,6 +258,7 @@ void wqi_flush_running(struct wq_work *work)
 	wqi_rcu_read_unlock(token);
 	if (attached)
 		flush_wait(pool, &waiter);
+	return attached;
 }
 
 void wqi_queue_color_done(struct wq *wq, unsigned color)

@@ -19,8 +19,8 @@ void wqi_flush_claim(struct wq_work *work);
  */
 int wqi_flush_item(struct wq_work *work);
 
-/* Wait until the run of @work that is going on, if there is one, has ended. */
-void wqi_flush_running(struct wq_work *work);
+/* Wait until the run of @work that is going on has ended; false: there was none. */
+bool wqi_flush_running(struct wq_work *work);
 
 /* wq_flush(), of a system queue too. */
 int wqi_flush_any(struct wq *wq);

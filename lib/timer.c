@@ -41,30 +41,46 @@ static inline bool timer_has_queue(const struct wqi_arming *how)
 	return wqi_load_acquire(&how->zephyr->wq_queue) == how->wq;
 }
 
+/* What the word of an item that is not plainly idle becomes; or @old: it is as good as armed. */
+static WQI_SLOW int timer_choose(uint64_t old, const struct wqi_arming *how, uint64_t set,
+				 uint64_t *new)
+{
+	uint64_t taken = how->beside ? WQI_ARMED : WQI_ARMED | WQI_PENDING;
+	bool as_good = false;
+	int err = timer_refusal(old, how, &as_good);
+
+	*new = old;
+	if (err)
+		return err;
+	if (!wqi_state_is_ours(old))
+		*new = (old & (WQI_INIT | WQI_DEPTH_MASK)) | wqi_fork.generation | set;
+	else if (!(old & taken) && !as_good)
+		*new = (old & ~WQI_SHARD_MASK) | set;
+	return 0;
+}
+
 /*
  * Claim the item for arming; ORD-PENDING (a), as a queueing's claim.  1; 0 by a
  * completed exchange of the word with itself; -errno.  Under the shard's lock, or in a
  * read-side section: wqi_timers_close() waits for both.
  */
-static int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how, uint64_t set)
+static inline int timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how,
+			      uint64_t set)
 {
-	uint64_t old = wqi_load_relaxed(&dw->work.wq_state), new, taken = WQI_ARMED | WQI_PENDING;
+	uint64_t old = wqi_load_relaxed(&dw->work.wq_state), new;
+	uint64_t idle = wqi_fork.generation | WQI_INIT;
+	int err;
 
-	if (how->beside)
-		taken = WQI_ARMED;
 	do {
-		bool as_good = false;
-		int err = timer_refusal(old, how, &as_good);
-
-		if (wqi_unlikely(err))
-			return err;
-		new = old;
-		if (wqi_unlikely(!wqi_state_is_ours(old)))
-			new = (old & (WQI_INIT | WQI_DEPTH_MASK)) | wqi_fork.generation | set;
-		else if (!(old & taken) && !as_good)
+		if (wqi_likely(!((old ^ idle) & (WQI_UNUSUAL | WQI_PENDING)))) {
 			new = (old & ~WQI_SHARD_MASK) | set;
-		if (new == old)
-			continue;
+		} else {
+			err = timer_choose(old, how, set, &new);
+			if (err)
+				return err;
+			if (new == old)
+				continue;
+		}
 		if (wqi_unlikely(how->zephyr && !timer_has_queue(how)))
 			return -ENODEV;
 		/* ORD-CLOSE (a) */

@@ -81,20 +81,30 @@ static void cancel_block_while_running_rcu(struct k_work *work)
 		wqi_zephyr_let_go(pool);
 }
 
-static int cancel_plain(struct k_work *work)
+/* It was queued some time, and may be running. */
+static WQI_SLOW int cancel_looking(struct k_work *work)
 {
-	unsigned token;
+	unsigned token = wqi_rcu_read_lock();
 	int busy;
 
-	wqi_cancel_item(&work->wq_work);
-	/* It was never queued, so it does not run. */
-	if (!wqi_state_id(wqi_state(&work->wq_work)))
-		return wqi_zephyr_flags(wqi_state(&work->wq_work));
-	token = wqi_rcu_read_lock();
-	cancel_block_while_running_rcu(work);
 	busy = wqi_zephyr_busy_rcu(&work->wq_work);
+	if (busy & K_WORK_RUNNING) {
+		cancel_block_while_running_rcu(work);
+		busy = wqi_zephyr_busy_rcu(&work->wq_work);
+	}
 	wqi_rcu_read_unlock(token);
 	return busy;
+}
+
+static inline int cancel_plain(struct k_work *work)
+{
+	uint64_t state;
+
+	wqi_cancel_item(&work->wq_work);
+	state = wqi_state(&work->wq_work);
+	if (wqi_state_id(state))
+		return cancel_looking(work);
+	return state & (WQI_UNUSUAL | WQI_PENDING) & ~WQI_INIT ? wqi_zephyr_flags(state) : 0;
 }
 
 static inline bool cancel_is_poll(const struct k_work *work)
@@ -148,19 +158,20 @@ void wqi_zephyr_wait_let_go(const struct wqi_pool *pool)
 
 static bool cancel_plain_sync(struct k_work *work)
 {
-	int busy, ret;
+	bool busy;
+	int ret;
 
-	busy = wq_zephyr_busy(work);
 	if (wqi_zephyr_is_own(work)) {
 		cancel_plain(work);
-		return busy;
+		return true;
 	}
+	busy = wqi_zephyr_flags(wqi_state(&work->wq_work));
 	ret = wqi_cancel_once_sync(&work->wq_work);
 	if (ret == -EAGAIN)
 		return false;
 	cancel_wait_let_go(work);
 	wqi_cancel_leave(&work->wq_work);
-	return busy || ret == 1;
+	return busy || ret;
 }
 
 bool wq_zephyr_cancel_sync(struct k_work *work)

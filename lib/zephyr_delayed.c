@@ -28,26 +28,28 @@ static WQI_SLOW int delayed_arm_cancelled(struct wq_delayed_work *dw, const stru
 	return ret;
 }
 
-/* 1; 0 it is scheduled, or with @anyway not set is not idle; -errno. */
-static inline int delayed_arm(struct k_work_q *queue, struct k_work_delayable *dwork,
-			      uint64_t delay_ns, bool anyway)
+/* 1; 0 it is scheduled, or without `beside` is not idle; -errno, -ENODEV for a queue that ends. */
+static int delayed_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
-	struct wq_delayed_work *dw = wqi_zephyr_timer(&dwork->work);
+	int ret = how->beside ? wqi_timer_rearm(dw, how) : 0;
+
+	if (!ret)
+		ret = wqi_timer_arm(dw, how);
+	if (wqi_unlikely(ret == -EAGAIN || (!ret && how->beside)))
+		ret = delayed_arm_cancelled(dw, how);
+	return ret != -ESHUTDOWN ? ret : -ENODEV;
+}
+
+static int delayed_arm_for(struct k_work_q *queue, struct k_work_delayable *dwork,
+			   uint64_t delay_ns, bool anyway)
+{
 	struct wqi_arming how = {.wq = wqi_load_acquire(&queue->wq_queue),
 				 .delay_ns = delay_ns,
 				 .cpu = -1,
 				 .beside = anyway,
 				 .zephyr = queue};
-	int ret;
 
-	if (wqi_unlikely(!how.wq))
-		return -ENODEV;
-	ret = anyway ? wqi_timer_rearm(dw, &how) : 0;
-	if (!ret)
-		ret = wqi_timer_arm(dw, &how);
-	if (wqi_unlikely(ret == -EAGAIN || (!ret && anyway)))
-		ret = delayed_arm_cancelled(dw, &how);
-	return wqi_likely(ret != -ESHUTDOWN) ? ret : -ENODEV;
+	return how.wq ? delayed_arm(wqi_zephyr_timer(&dwork->work), &how) : -ENODEV;
 }
 
 static WQI_SLOW int delayed_set_slow(struct k_work_q *queue, struct k_work_delayable *dwork,
@@ -63,22 +65,45 @@ static WQI_SLOW int delayed_set_slow(struct k_work_q *queue, struct k_work_delay
 		queue = wqi_load_relaxed(&dwork->work.queue);
 	if (!queue)
 		return -EINVAL;
-	ret = delayed_arm(queue, dwork, delay_ns, anyway);
+	ret = delayed_arm_for(queue, dwork, delay_ns, anyway);
 	if (ret != -ENODEV || !start)
 		return ret;
 	ret = wqi_zephyr_queue_auto(queue);
-	return ret ? ret : delayed_arm(queue, dwork, delay_ns, anyway);
+	return ret ? ret : delayed_arm_for(queue, dwork, delay_ns, anyway);
+}
+
+/* It was not armed at once: @ret. */
+static WQI_SLOW int delayed_set_again(struct wq_delayed_work *dw, const struct wqi_arming *how,
+				      int ret)
+{
+	if (ret == -EAGAIN || (!ret && how->beside))
+		ret = delayed_arm_cancelled(dw, how);
+	if (ret != -ESHUTDOWN && ret != -ENODEV)
+		return ret;
+	return delayed_set_slow(how->zephyr, wqi_zephyr_delayable(dw), how->delay_ns, how->beside,
+				true);
 }
 
 static inline int delayed_set(struct k_work_q *queue, struct k_work_delayable *dwork,
 			      uint64_t delay_ns, bool anyway)
 {
-	int ret = -ENODEV;
+	struct wq_delayed_work *dw = wqi_zephyr_timer(&dwork->work);
+	struct wqi_arming how = {.delay_ns = delay_ns,
+				 .cpu = -1,
+				 .beside = anyway,
+				 .zephyr = queue};
+	int ret = 0;
 
-	if (wqi_likely(queue && wqi_load_acquire(&wqi_fork.stale) == WQI_FORK_SETTLED))
-		ret = delayed_arm(queue, dwork, delay_ns, anyway);
-	return wqi_likely(ret != -ENODEV) ? ret
-					  : delayed_set_slow(queue, dwork, delay_ns, anyway, true);
+	if (wqi_unlikely(!queue || wqi_load_acquire(&wqi_fork.stale) != WQI_FORK_SETTLED))
+		return delayed_set_slow(queue, dwork, delay_ns, anyway, true);
+	how.wq = wqi_load_acquire(&queue->wq_queue);
+	if (wqi_unlikely(!how.wq))
+		return delayed_set_slow(queue, dwork, delay_ns, anyway, true);
+	if (anyway)
+		ret = wqi_timer_rearm(dw, &how);
+	if (!ret)
+		ret = wqi_timer_arm(dw, &how);
+	return wqi_likely(ret == 1) ? 1 : delayed_set_again(dw, &how, ret);
 }
 
 int wqi_zephyr_schedule_started(struct k_work_q *queue, struct k_work_delayable *dwork,
