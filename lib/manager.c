@@ -10,11 +10,9 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "config.h"
 #include "cpu.h"
 #include "hotplug.h"
 #include "limit.h"
-#include "mem.h"
 #include "monitor.h"
 #include "reap.h"
 #include "refresh.h"
@@ -97,76 +95,6 @@ static bool pool_has_workers_locked(const struct wqi_pool *pool)
 	return pool->nr_workers || pool->nr_creating || pool->dead;
 }
 
-/* No lock held: to get memory may take long, where it is scarce. */
-struct wqi_worker *wqi_manager_new_record(struct wqi_pool *pool)
-{
-	struct wqi_worker *worker;
-
-	wqi_pause_point("record is made");
-	worker = wqi_zalloc(sizeof(*worker));
-	if (!worker)
-		return NULL;
-	worker->pool = pool;
-	CDS_INIT_LIST_HEAD(&worker->scheduled);
-	CDS_INIT_LIST_HEAD(&worker->waiters);
-	wqi_pool_lock(pool);
-	worker->id = pool->next_worker_id++;
-	worker->all_next = pool->workers;
-	wqi_store_release(&pool->workers, worker);
-	wqi_pool_unlock(pool);
-	return worker;
-}
-
-/* The configured size, or the C library's; a hint can only make it larger. */
-static void manager_set_stack(pthread_attr_t *attr, size_t hint)
-{
-	size_t usual = 0;
-
-	if (wqi_config.stack_bytes)
-		pthread_attr_setstacksize(attr, wqi_config.stack_bytes);
-	if (hint && !pthread_attr_getstacksize(attr, &usual) && hint > usual)
-		pthread_attr_setstacksize(attr, hint);
-}
-
-/* Of a rescuer worker->pool may change as soon as its thread runs. */
-static int manager_start_thread(struct wqi_pool *pool, struct wqi_worker *worker)
-{
-	pthread_attr_t attr;
-	wqi_cpu_mask mask;
-	char name[16];
-	int err;
-
-	wqi_pause_point("worker is made");
-	if (wqi_fault_now(WQI_FAULT_THREAD))
-		return EAGAIN;
-	err = pthread_attr_init(&attr);
-	if (err)
-		return err;
-	manager_set_stack(&attr, pool->stack_bytes);
-	/* Where they change meanwhile the thread finds that out. */
-	worker->epoch = wqi_load_seq_cst(&wqi_cpus.epoch);
-	if (wqi_pool_mask(pool, &mask) && !wqi_cpus_are_all(&mask))
-		pthread_attr_setaffinity_np(&attr, sizeof(mask), mask.set);
-	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
-	if (err == EINVAL || (err == EAGAIN && (wqi_config.stack_bytes || pool->stack_bytes))) {
-		/* The CPU has been taken from us, or the stack is too small for the
-		 * program's own data of threads, or larger than can be had: better a
-		 * usual one than none. */
-		pthread_attr_destroy(&attr);
-		pthread_attr_init(&attr);
-		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
-	}
-	pthread_attr_destroy(&attr);
-	/* wq_alloc() waits for those: who looks then shall find them by their name. */
-	if (!err && pool->dedicated) {
-		wqi_worker_name(pool, worker->id, name);
-		pthread_setname_np(worker->thread, name);
-		if (pool->zephyr)
-			wqi_zephyr_note_thread(pool, worker->thread);
-	}
-	return err;
-}
-
 static void manager_watch_if_waiting_locked(struct wqi_pool *pool)
 {
 	wqi_pool_splice_locked(pool);
@@ -216,8 +144,8 @@ static bool manager_create_one_locked(struct wqi_pool *pool)
 	wqi_pool_unlock(pool);
 	manager_begin_busy();
 	if (!worker)
-		worker = wqi_manager_new_record(pool);
-	err = worker ? manager_start_thread(pool, worker) : ENOMEM;
+		worker = wqi_worker_new(pool);
+	err = worker ? wqi_worker_start(pool, worker) : ENOMEM;
 	manager_end_busy();
 	wqi_pool_lock(pool);
 	if (err) {

@@ -17,9 +17,6 @@ int wqi_manager_start(void);
  */
 void wqi_manager_request(struct wqi_pool *pool);
 
-/* A record for a worker that is to come, without a thread; NULL: no memory.  No lock held. */
-struct wqi_worker *wqi_manager_new_record(struct wqi_pool *pool);
-
 /* Have the manager look up: a sentinel, or a worker for one, is wanted.  AS-safe. */
 void wqi_manager_poke(void);
 

@@ -122,7 +122,7 @@ bool wqi_shard_claim_due_locked(struct wqi_shard *shard, struct wq_delayed_work 
 		wqi_pause_point("timer parks");
 		cds_list_add_tail(&wqi_timer_node(dw)->link, &shard->parked);
 		if (wqi_unlikely(wq->zephyr))
-			wqi_zephyr_note_kept(wq);
+			wqi_zephyr_note_kept(wq, dw);
 		return false;
 	}
 	--*wqi_shard_count(shard, wq);

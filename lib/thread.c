@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the worker's thread: how it begins, what it is called, and the ways in which
- * it ends.  What it does meanwhile is in worker.c.
+ * Owns the worker's record and thread: how they are made, what it is called, and the ways in
+ * which it ends.  When one is made is manager.c's; what it does meanwhile is in worker.c.
  */
 #include "worker.h"
 
@@ -17,13 +17,87 @@
 #include "block.h"
 #include "charge.h"
 #include "closure.h"
+#include "config.h"
 #include "cpu.h"
 #include "manager.h"
+#include "mem.h"
 #include "pwq.h"
 #include "rescuer.h"
 #include "runtime.h"
 #include "timer.h"
 #include "zephyr.h"
+
+/* --- before it runs --- */
+
+struct wqi_worker *wqi_worker_new(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker;
+
+	wqi_pause_point("record is made");
+	worker = wqi_zalloc(sizeof(*worker));
+	if (!worker)
+		return NULL;
+	worker->pool = pool;
+	CDS_INIT_LIST_HEAD(&worker->scheduled);
+	CDS_INIT_LIST_HEAD(&worker->waiters);
+	wqi_pool_lock(pool);
+	worker->id = pool->next_worker_id++;
+	worker->all_next = pool->workers;
+	wqi_store_release(&pool->workers, worker);
+	wqi_pool_unlock(pool);
+	return worker;
+}
+
+/* The configured size, or the C library's; a hint can only make it larger. */
+static void thread_set_stack(pthread_attr_t *attr, size_t hint)
+{
+	size_t usual = 0;
+
+	if (wqi_config.stack_bytes)
+		pthread_attr_setstacksize(attr, wqi_config.stack_bytes);
+	if (hint && !pthread_attr_getstacksize(attr, &usual) && hint > usual)
+		pthread_attr_setstacksize(attr, hint);
+}
+
+int wqi_worker_start(struct wqi_pool *pool, struct wqi_worker *worker)
+{
+	pthread_attr_t attr;
+	wqi_cpu_mask mask;
+	char name[16];
+	int err;
+
+	wqi_pause_point("worker is made");
+	if (wqi_fault_now(WQI_FAULT_THREAD))
+		return EAGAIN;
+	err = pthread_attr_init(&attr);
+	if (err)
+		return err;
+	thread_set_stack(&attr, pool->stack_bytes);
+	/* Where they change meanwhile the thread finds that out. */
+	worker->epoch = wqi_load_seq_cst(&wqi_cpus.epoch);
+	if (wqi_pool_mask(pool, &mask) && !wqi_cpus_are_all(&mask))
+		pthread_attr_setaffinity_np(&attr, sizeof(mask), mask.set);
+	err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
+	if (err == EINVAL || (err == EAGAIN && (wqi_config.stack_bytes || pool->stack_bytes))) {
+		/* The CPU has been taken from us, or the stack is too small for the
+		 * program's own data of threads, or larger than can be had: better a
+		 * usual one than none. */
+		pthread_attr_destroy(&attr);
+		pthread_attr_init(&attr);
+		err = pthread_create(&worker->thread, &attr, wqi_worker_main, worker);
+	}
+	pthread_attr_destroy(&attr);
+	/* wq_alloc() waits for those: who looks then shall find them by their name. */
+	if (!err && pool->dedicated) {
+		wqi_worker_name(pool, worker->id, name);
+		pthread_setname_np(worker->thread, name);
+		if (pool->zephyr)
+			wqi_zephyr_note_thread(pool, worker->thread);
+	}
+	return err;
+}
+
+/* --- its life --- */
 
 /* As near to the wanted priority as RLIMIT_NICE lets us come. */
 static void thread_set_nice(int nice)

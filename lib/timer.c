@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns an item's way into a shard, and back. */
+/* Owns an item's way into a shard, and back.  One that is there gets another time in rearm.c. */
 #include "timer.h"
 
 #include <errno.h>
 
+#include "arming.h"
 #include "block.h"
 #include "cpu.h"
 #include "rcu.h"
@@ -33,12 +34,6 @@ static int timer_refusal(uint64_t state, const struct wqi_arming *how, bool *as_
 		return 0;
 	*as_good = state & WQI_ARMED || (state & busy && !how->beside);
 	return state & WQI_MOVING && !*as_good ? -EAGAIN : 0;
-}
-
-/* Under a shard's lock, or in a section: so long it has, if it has now. */
-static inline bool timer_has_queue(const struct wqi_arming *how)
-{
-	return wqi_load_acquire(&how->zephyr->wq_queue) == how->wq;
 }
 
 /* What the word of an item that is not plainly idle becomes; or @old: it is as good as armed. */
@@ -81,7 +76,7 @@ static inline int timer_claim(struct wq_delayed_work *dw, const struct wqi_armin
 			if (new == old)
 				continue;
 		}
-		if (wqi_unlikely(how->zephyr && !timer_has_queue(how)))
+		if (wqi_unlikely(how->zephyr && !wqi_arming_has_queue(how)))
 			return -ENODEV;
 		/* ORD-CLOSE (a) */
 		if (wqi_unlikely(wqi_load_seq_cst(&how->wq->closed)))
@@ -96,23 +91,6 @@ static inline int timer_claim(struct wq_delayed_work *dw, const struct wqi_armin
 	return new != old;
 }
 
-static inline struct wq_rcu_work *timer_rcu(struct wq_delayed_work *dw)
-{
-	return caa_container_of(&dw->work, struct wq_rcu_work, work);
-}
-
-static inline void timer_set(struct wq_delayed_work *dw, const struct wqi_arming *how,
-			     uint64_t expires_ns, int here)
-{
-	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, expires_ns);
-	dw->wq_timer.wq_queue = how->wq;
-	dw->wq_timer.wq_cpu = how->cpu < 0 ? here : how->cpu;
-	if (wqi_unlikely(how->flavor)) {
-		wqi_store_relaxed(&timer_rcu(dw)->wq_flavor, how->flavor);
-		timer_rcu(dw)->wq_armings++;
-	}
-}
-
 /* The lock is not to be had at once. */
 static WQI_SLOW int timer_arm_through_inbox(struct wqi_shard *shard, struct wq_delayed_work *dw,
 					    const struct wqi_arming *how, uint64_t expires_ns,
@@ -122,7 +100,7 @@ static WQI_SLOW int timer_arm_through_inbox(struct wqi_shard *shard, struct wq_d
 	int ret = timer_claim(dw, how, WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard));
 
 	if (ret == 1) {
-		timer_set(dw, how, expires_ns, here);
+		wqi_arming_set(dw, how, expires_ns, here);
 		wqi_timer_node(dw)->link.prev = NULL;
 		wqi_pause_point("timer push");
 		wqi_shard_push(shard, dw);
@@ -136,17 +114,12 @@ static struct wqi_shard *shard_of_cpu(unsigned cpu)
 	return &wqi_shards[cpu & (wqi_nr_shards - 1)];
 }
 
-static uint64_t timer_expires_ns(uint64_t now_ns, uint64_t delay_ns)
-{
-	return delay_ns < WQI_NEVER - now_ns ? now_ns + delay_ns : WQI_NEVER;
-}
-
 int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	unsigned here = wqi_cpu_current();
 	struct wqi_shard *shard = shard_of_cpu(here);
 	uint64_t now_ns = wqi_clock_late_ns();
-	uint64_t expires_ns = timer_expires_ns(now_ns, how->delay_ns);
+	uint64_t expires_ns = wqi_arming_expires_ns(now_ns, how->delay_ns);
 	int ret;
 
 	if (wqi_unlikely(!wqi_shard_try_lock(shard)) && !wqi_shard_spin_lock(shard))
@@ -154,7 +127,7 @@ int wqi_timer_arm(struct wq_delayed_work *dw, const struct wqi_arming *how)
 	ret = timer_claim(dw, how, WQI_ARMED | wqi_shard_in_state(shard));
 	wqi_pause_point("timer claimed");
 	if (wqi_likely(ret == 1)) {
-		timer_set(dw, how, expires_ns, (int)here);
+		wqi_arming_set(dw, how, expires_ns, (int)here);
 		wqi_shard_link_locked(shard, dw, now_ns);
 	}
 	wqi_shard_unlock(shard);
@@ -165,11 +138,11 @@ int wqi_timer_claim(struct wq_delayed_work *dw, const struct wqi_arming *how)
 {
 	unsigned here = wqi_cpu_current();
 	struct wqi_shard *shard = shard_of_cpu(here);
-	uint64_t expires_ns = timer_expires_ns(wqi_clock_late_ns(), how->delay_ns);
+	uint64_t expires_ns = wqi_arming_expires_ns(wqi_clock_late_ns(), how->delay_ns);
 	int ret = timer_claim(dw, how, WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard));
 
 	if (ret == 1) {
-		timer_set(dw, how, expires_ns, (int)here);
+		wqi_arming_set(dw, how, expires_ns, (int)here);
 		wqi_timer_node(dw)->link.prev = NULL;
 	}
 	return ret;
@@ -191,11 +164,7 @@ bool wqi_timer_admit(struct wq_delayed_work *dw)
 	return armed;
 }
 
-/*
- * Lock the shard in which the item is armed.  NULL: it is not armed.  With the lock held
- * it stays so, or a signal handler cancels it; then whoever unlocks ends that.
- */
-static struct wqi_shard *timer_lock_armed(struct wq_work *work)
+struct wqi_shard *wqi_timer_lock_armed(struct wq_work *work)
 {
 	uint64_t state = wqi_state(work);
 	struct wqi_shard *shard;
@@ -216,185 +185,6 @@ static struct wqi_shard *timer_lock_armed(struct wq_work *work)
 		state = wqi_state(work);
 	}
 	return NULL;
-}
-
-/* Off the wheel, and not armed any more.  True: it is claimed, and the caller's to queue. */
-static bool timer_claim_armed_locked(struct wq_work *work)
-{
-	uint64_t old = wqi_timer_disarm_locked(work, WQI_PENDING | WQI_TRANSIT, 0);
-
-	return old & WQI_ARMED && !(old & WQI_PENDING);
-}
-
-/*
- * Without the shard's lock: the caller may be a signal handler that interrupted its holder.
- * The new time goes beside the old one, which that may be using, and the item to the inbox:
- * whoever takes it from there has it armed anew.  False: it changed meanwhile.
- */
-static bool timer_mark_again(struct wq_delayed_work *dw, const struct wqi_arming *how,
-			     uint64_t state, uint64_t expires_ns)
-{
-	struct k_work_delayable *item = wqi_zephyr_delayable(dw);
-	uint64_t mine = expires_ns;
-
-	wqi_store_relaxed(&item->wq_again_queue, how->wq);
-	wqi_store_release(&item->wq_again_ns, expires_ns);
-	wqi_pause_point("timer again");
-	if (wqi_cas(&dw->work.wq_state, &state, state | WQI_ARMED | WQI_MOVING)) {
-		if (!(state & WQI_MOVING))
-			wqi_shard_push(wqi_shard_of_state(state), dw);
-		return true;
-	}
-	wqi_cas(&item->wq_again_ns, &mine, UINT64_C(0));
-	return false;
-}
-
-/* 1; 0 it changed meanwhile; -ENODEV, -ESHUTDOWN. */
-static WQI_SLOW int timer_rearm_unlocked(struct wq_delayed_work *dw, const struct wqi_arming *how,
-					 uint64_t state, uint64_t expires_ns)
-{
-	unsigned token = wqi_rcu_read_lock();
-	int ret;
-
-	if (!timer_has_queue(how))
-		ret = -ENODEV;
-	else if (wqi_load_seq_cst(&how->wq->closed)) /* ORD-CLOSE (a) */
-		ret = -ESHUTDOWN;
-	else
-		ret = timer_mark_again(dw, how, state, expires_ns);
-	wqi_rcu_read_unlock(token);
-	return ret;
-}
-
-static int timer_rearm_locked(struct wqi_shard *shard, struct wq_delayed_work *dw,
-			      const struct wqi_arming *how, uint64_t now_ns)
-{
-	uint64_t state = wqi_state(&dw->work);
-
-	wqi_shard_assert_held(shard);
-
-	if (!wqi_state_is_armed(state) || state & WQI_MOVING || wqi_shard_of_state(state) != shard)
-		return 0;
-	if (!timer_has_queue(how))
-		return -ENODEV;
-	if (how->wq != dw->wq_timer.wq_queue && wqi_load_seq_cst(&how->wq->closed))
-		return -ESHUTDOWN;
-	wqi_shard_unlink_locked(shard, dw);
-	timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), (int)wqi_cpu_current());
-	wqi_shard_link_locked(shard, dw, now_ns);
-	return 1;
-}
-
-/*
- * To wait for a shard's lock is safe for a handler unless it interrupted a holder of one: who
- * has one waits for no other lock.
- */
-int wqi_timer_rearm(struct wq_delayed_work *dw, const struct wqi_arming *how)
-{
-	uint64_t now_ns = wqi_clock_late_ns(), state;
-	struct wqi_shard *shard;
-	int ret;
-
-	do {
-		state = wqi_state(&dw->work);
-		if (!wqi_state_is_in_shard(state))
-			return 0;
-		if (!how->beside && state & ~WQI_MOVING & (WQI_ARMED | WQI_PENDING))
-			return 0;
-		if (wqi_unlikely(state & WQI_MOVING || wqi_timer_locks_held)) {
-			ret = timer_rearm_unlocked(dw, how, state,
-						   timer_expires_ns(now_ns, how->delay_ns));
-			continue;
-		}
-		shard = wqi_shard_of_state(state);
-		wqi_shard_lock(shard);
-		ret = timer_rearm_locked(shard, dw, how, now_ns);
-		wqi_shard_unlock(shard);
-	} while (!ret);
-	return ret;
-}
-
-int wqi_timer_move(struct wq_delayed_work *dw, const struct wqi_arming *how)
-{
-	uint64_t now_ns = wqi_clock_late_ns();
-	struct wqi_shard *shard = timer_lock_armed(&dw->work);
-	int here = (int)wqi_cpu_current(), ret = 1;
-	bool due = false;
-	unsigned token;
-
-	if (!shard)
-		return 0;
-	/* ORD-DRAIN (a): `refuse` is read inside the section in which the item is pushed. */
-	token = wqi_rcu_read_lock();
-	if (wqi_state_refusal(wqi_state(&dw->work))) {
-		ret = -EBUSY;
-	} else if (how->wq != dw->wq_timer.wq_queue && wqi_load_seq_cst(&how->wq->closed)) {
-		ret = -ESHUTDOWN;
-	} else {
-		wqi_shard_unlink_locked(shard, dw);
-		if (!how->delay_ns && !wqi_queue_refuses(how->wq)) {
-			due = timer_claim_armed_locked(&dw->work);
-			ret = due;
-		} else {
-			timer_set(dw, how, timer_expires_ns(now_ns, how->delay_ns), here);
-			wqi_shard_link_locked(shard, dw, now_ns);
-		}
-	}
-	wqi_shard_unlock(shard);
-	if (due)
-		wqi_queue_claimed(how->wq, &dw->work, how->cpu < 0 ? here : how->cpu);
-	wqi_rcu_read_unlock(token);
-	return ret;
-}
-
-/*
- * An item that is held (ARMED and MOVING) is queued, or made idle if it has been
- * cancelled.  False: the queue refuses it, and it is held still.
- */
-static bool timer_queue_held_rcu(struct wq_delayed_work *dw)
-{
-	uint64_t old = wqi_state(&dw->work), new;
-	struct wq *wq = dw->wq_timer.wq_queue;
-	int cpu = dw->wq_timer.wq_cpu;
-
-	/* ORD-DRAIN (a) */
-	if (wqi_queue_refuses(wq))
-		return false;
-	do {
-		new = old & ~(WQI_ARMED | WQI_MOVING);
-		if (old & WQI_ARMED && !(old & WQI_PENDING))
-			new |= WQI_PENDING | WQI_TRANSIT;
-	} while (!wqi_cas(&dw->work.wq_state, &old, new));
-	if (new &WQI_TRANSIT && !(old & WQI_PENDING))
-		wqi_queue_claimed(wq, &dw->work, cpu);
-	return true;
-}
-
-int wqi_timer_move_pending(struct wq_delayed_work *dw, const struct wqi_arming *how)
-{
-	unsigned here = wqi_cpu_current(), token;
-	struct wqi_shard *shard = &wqi_shards[here & (wqi_nr_shards - 1)];
-	uint64_t held = WQI_ARMED | WQI_MOVING | wqi_shard_in_state(shard);
-	uint64_t expires_ns = timer_expires_ns(wqi_clock_now_ns(), how->delay_ns);
-	int ret = -ESHUTDOWN;
-
-	token = wqi_rcu_read_lock();
-	/* ORD-CLOSE (a) */
-	if (!wqi_load_seq_cst(&how->wq->closed))
-		ret = wqi_cancel_hold_rcu(&dw->work, held);
-	if (ret == 1) {
-		timer_set(dw, how, expires_ns, (int)here);
-		wqi_timer_node(dw)->link.prev = NULL;
-		wqi_pause_point("timer held");
-		if (how->delay_ns || !timer_queue_held_rcu(dw))
-			wqi_shard_push(shard, dw);
-	}
-	wqi_rcu_read_unlock(token);
-	if (ret != -EAGAIN)
-		return ret;
-	wqi_pause_point("timer looks again");
-	wqi_rcu_synchronize();
-	return 0;
 }
 
 /* --- the way back --- */
@@ -504,13 +294,13 @@ static bool timer_is_waiting_locked(const struct wq_delayed_work *dw)
 const struct rcu_flavor_struct *wqi_timer_flavor(struct wq_delayed_work *dw, uint64_t *number)
 {
 	const struct rcu_flavor_struct *flavor = NULL;
-	struct wqi_shard *shard = timer_lock_armed(&dw->work);
+	struct wqi_shard *shard = wqi_timer_lock_armed(&dw->work);
 
 	if (!shard)
 		return NULL;
 	if (timer_is_waiting_locked(dw)) {
-		flavor = wqi_load_relaxed(&timer_rcu(dw)->wq_flavor);
-		*number = timer_rcu(dw)->wq_armings;
+		flavor = wqi_load_relaxed(&wqi_arming_rcu(dw)->wq_flavor);
+		*number = wqi_arming_rcu(dw)->wq_armings;
 	}
 	wqi_shard_unlock(shard);
 	return flavor;
@@ -530,7 +320,7 @@ static int timer_may_fire_locked(const struct wq_delayed_work *dw)
 int wqi_timer_fire(struct wq_work *work)
 {
 	struct wq_delayed_work *dw = wqi_timer_of_work(work);
-	struct wqi_shard *shard = timer_lock_armed(work);
+	struct wqi_shard *shard = wqi_timer_lock_armed(work);
 	bool claimed = false;
 	struct wqi_due due;
 	unsigned token;
@@ -553,7 +343,7 @@ int wqi_timer_fire(struct wq_work *work)
 
 bool wqi_timer_claim_event(struct wq_delayed_work *dw, struct wqi_due *due)
 {
-	struct wqi_shard *shard = timer_lock_armed(&dw->work);
+	struct wqi_shard *shard = wqi_timer_lock_armed(&dw->work);
 	bool claimed;
 
 	if (!shard)

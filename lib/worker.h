@@ -89,6 +89,18 @@ static inline void wqi_worker_calls(const void *fn)
 		wqi_store_relaxed(&self->call_fn, fn);
 }
 
+/*
+ * A record for a worker that is to come, without a thread; NULL: no memory, which may take long to
+ * be had.  No lock held.
+ */
+struct wqi_worker *wqi_worker_new(struct wqi_pool *pool);
+
+/*
+ * Make its thread.  0, or an errno.  Of a rescuer worker->pool may change as soon as the thread
+ * runs.  No lock held; the manager's.
+ */
+int wqi_worker_start(struct wqi_pool *pool, struct wqi_worker *worker);
+
 /* The thread's function; @arg is the struct wqi_worker. */
 void *wqi_worker_main(void *arg);
 

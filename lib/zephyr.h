@@ -21,6 +21,7 @@
 
 #include "item.h"
 #include "pool.h"
+#include "wheel.h"
 #include "worker.h"
 
 struct wq;
@@ -70,25 +71,34 @@ static inline void wqi_zephyr_forget(struct wq_work *work)
 	wqi_store_release(&wqi_zephyr_work(work)->wq_next, NULL);
 }
 
+/*
+ * A time that a signal handler sets, and the queue, in one word: ticks of the wheel, rounded up,
+ * and above them the number of its pwq.  0: none.  Inside a section in which the queue was not
+ * closed; it is not gone before the item is taken from its shard's inbox, for who closes it looks
+ * there.
+ */
+#define WQI_AGAIN_TICKS ((UINT64_C(1) << WQI_ID_SHIFT) - 1)
+
+uint64_t wqi_zephyr_again(const struct wq *wq, uint64_t expires_ns);
+
+static inline uint64_t wqi_zephyr_again_ns(uint64_t again)
+{
+	uint64_t ticks = again & WQI_AGAIN_TICKS;
+
+	return ticks == WQI_AGAIN_TICKS ? UINT64_MAX : ticks << WQI_TICK_SHIFT;
+}
+
 static inline void wqi_zephyr_drop_again(struct wq_delayed_work *dw)
 {
-	wqi_store_relaxed(&wqi_zephyr_delayable(dw)->wq_again_ns, UINT64_C(0));
+	wqi_store_relaxed(&wqi_zephyr_delayable(dw)->wq_again, UINT64_C(0));
 }
 
 /* An item comes out of its shard's inbox: a handler may have set another time for it.  Under T. */
-static inline void wqi_zephyr_arm_again(struct wq_delayed_work *dw)
-{
-	struct k_work_delayable *item = wqi_zephyr_delayable(dw);
-	uint64_t again_ns = wqi_xchg(&item->wq_again_ns, UINT64_C(0));
+void wqi_zephyr_arm_again(struct wq_delayed_work *dw);
 
-	if (!again_ns)
-		return;
-	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, again_ns);
-	dw->wq_timer.wq_queue = wqi_load_relaxed(&item->wq_again_queue);
-}
-
-/* A timer came to be due while the queue refuses it. */
-void wqi_zephyr_note_kept(struct wq *wq);
+/* A timer came to be due while the queue refuses it; said again when it is looked at again.  Under
+ * T. */
+void wqi_zephyr_note_kept(struct wq *wq, const struct wq_delayed_work *dw);
 
 /* Is the item running?  A snapshot, in a read-side section. */
 bool wqi_zephyr_runs_rcu(struct wq_work *work);

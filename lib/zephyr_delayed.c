@@ -6,13 +6,36 @@
 
 #include "clock.h"
 #include "fork.h"
+#include "ids.h"
+#include "pwq.h"
 #include "queue.h"
 #include "rcu.h"
+#include "table.h"
 #include "timer.h"
 
 uint64_t wq_zephyr_now_ns(void)
 {
 	return wqi_clock_now_ns();
+}
+
+uint64_t wqi_zephyr_again(const struct wq *wq, uint64_t expires_ns)
+{
+	const struct wqi_pwq *pwq = wqi_load_acquire(&wq->table)->pwqs; /* it has but one */
+	uint64_t ticks = WQI_AGAIN_TICKS;
+
+	if (expires_ns < (WQI_AGAIN_TICKS - 1) << WQI_TICK_SHIFT)
+		ticks = (expires_ns + WQI_TICK_NS - 1) >> WQI_TICK_SHIFT;
+	return (uint64_t)wqi_load_relaxed(&pwq->id) << WQI_ID_SHIFT | ticks;
+}
+
+void wqi_zephyr_arm_again(struct wq_delayed_work *dw)
+{
+	uint64_t again = wqi_xchg(&wqi_zephyr_delayable(dw)->wq_again, UINT64_C(0));
+
+	if (!again)
+		return;
+	wqi_store_relaxed(&dw->wq_timer.wq_expires_ns, wqi_zephyr_again_ns(again));
+	dw->wq_timer.wq_queue = wqi_pwq_wq(wqi_ids_get((uint32_t)(again >> WQI_ID_SHIFT)));
 }
 
 /* A cancelled item that a shard still has. */
@@ -132,10 +155,11 @@ int wq_zephyr_reschedule(struct k_work_q *queue, struct k_work_delayable *dwork,
 
 uint64_t wq_zephyr_expires_ns(const struct k_work_delayable *dwork)
 {
-	uint64_t again_ns;
+	uint64_t again;
 
 	if (!wqi_state_is_armed(wqi_state(&dwork->work.wq_work)))
 		return 0;
-	again_ns = wqi_load_relaxed(&dwork->wq_again_ns);
-	return again_ns ? again_ns : wqi_load_relaxed(&dwork->wq_timer.wq_expires_ns);
+	again = wqi_load_relaxed(&dwork->wq_again);
+	return again ? wqi_zephyr_again_ns(again)
+		     : wqi_load_relaxed(&dwork->wq_timer.wq_expires_ns);
 }

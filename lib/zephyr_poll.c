@@ -22,8 +22,8 @@
 
 static struct wqi_lock poll_lock;
 
-_Static_assert(offsetof(struct k_work_poll, wq_again_queue) ==
-		       offsetof(struct k_work_delayable, wq_again_queue),
+_Static_assert(offsetof(struct k_work_poll, wq_again) ==
+		       offsetof(struct k_work_delayable, wq_again),
 	       "a k_work_poll begins with a k_work_delayable");
 
 static void poll_enter(sigset_t *mask)

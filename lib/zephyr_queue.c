@@ -195,7 +195,7 @@ static struct wqi_worker *queue_adopt_thread(struct wqi_pool *pool)
 		pool->spare = self->spare_next;
 	wqi_pool_unlock(pool);
 	if (!self)
-		self = wqi_manager_new_record(pool);
+		self = wqi_worker_new(pool);
 	if (!self)
 		return NULL;
 	wqi_pool_lock(pool);
@@ -261,8 +261,15 @@ uint32_t wq_zephyr_timers_kept(const struct k_work_q *queue)
 	return wqi_load_relaxed(&queue->wq_kept);
 }
 
-void wqi_zephyr_note_kept(struct wq *wq)
+/* Once for each time that it was set to. */
+void wqi_zephyr_note_kept(struct wq *wq, const struct wq_delayed_work *dw)
 {
+	struct k_work *item = wqi_zephyr_work(&dw->work);
+	uint32_t mark = (uint32_t)dw->wq_timer.wq_expires_ns | 1;
+
+	if (item->wq_kept == mark)
+		return;
+	item->wq_kept = mark;
 	wqi_add(&wq->zephyr->wq_kept, 1);
 }
 

@@ -8,7 +8,7 @@
 #include "observe.h"
 #include "stops.h"
 
-static struct k_work_q queue;
+static struct k_work_q queue, elsewhere;
 static struct zitem item, hold;
 static int answer;
 
@@ -79,6 +79,11 @@ static void handler_reschedules_twice(void)
 	answer += reschedule_two();
 }
 
+static void handler_reschedules_for_ever(void)
+{
+	answer = k_work_reschedule_for_queue(&queue, &item.dw, K_FOREVER);
+}
+
 static void handler_cancels(void)
 {
 	answer = cancel();
@@ -122,6 +127,32 @@ static void reschedule_over_an_arming_of_the_same_item_wins(void **state)
 	assert_int_equal(schedule(), 1);
 	assert_int_equal(answer, 2);
 	is_due_in_two_hours();
+}
+
+/* The time, and where to, are of one call. */
+static void handler_reschedules_elsewhere(void)
+{
+	answer = k_work_reschedule_for_queue(&elsewhere, &item.dw, K_TICKS(1));
+}
+
+static void reschedule_over_an_arming_takes_it_to_another_queue(void **state)
+{
+	zqueue_start(&elsewhere);
+	call_at("timer claimed", handler_reschedules_elsewhere);
+	assert_int_equal(schedule(), 1);
+	assert_int_equal(answer, 1);
+	latch_wait(&item.ended, 1);
+	assert_ptr_equal(item.ran_on, &elsewhere);
+	assert_int_equal(zqueue_end(&elsewhere), 0);
+}
+
+static void reschedule_over_an_arming_may_be_for_ever(void **state)
+{
+	call_at("timer claimed", handler_reschedules_for_ever);
+	assert_int_equal(schedule(), 1);
+	assert_int_equal(answer, 1);
+	assert_int_equal(zitem_busy(&item), D);
+	assert_true(wq_zephyr_expires_ns(&item.dw) == UINT64_MAX);
 }
 
 static void cancel_over_an_arming_takes_it_back(void **state)
@@ -197,6 +228,32 @@ static void reschedule_of_what_is_just_due_arms_it_beside(void **state)
 	is_due_in_two_hours();
 	assert_int_equal(count_get(&item.runs), 1);
 	k_work_flush(&hold.dw.work, NULL);
+}
+
+/* When any queue begins to take items, all that are kept are looked at again. */
+static void timer_that_is_kept_counts_once(void **state)
+{
+	unsigned i;
+
+	zqueue_start(&elsewhere);
+	assert_int_equal(k_work_queue_drain(&queue, true), 1);
+	assert_int_equal(schedule_now(), 1);
+	COMES_TRUE(wq_zephyr_timers_kept(&queue));
+	for (i = 0; i < 3; i++) {
+		stop_at(0, "timer parks");
+		assert_int_equal(k_work_queue_drain(&elsewhere, true), 1);
+		stop_reached(0);
+		let_go(0);
+	}
+	assert_int_equal(wq_zephyr_timers_kept(&queue), 1);
+	assert_int_equal(k_work_queue_unplug(&queue), 0);
+	latch_wait(&item.ended, 1);
+	/* Another time is another timer. */
+	assert_int_equal(k_work_queue_drain(&queue, true), 1);
+	assert_int_equal(schedule_now(), 1);
+	COMES_TRUE(wq_zephyr_timers_kept(&queue) == 2);
+	assert_int_equal(k_work_queue_unplug(&queue), 0);
+	assert_int_equal(k_work_queue_stop(&elsewhere, K_FOREVER), 0);
 }
 
 /* --- a run that ends while it is cancelled --- */
@@ -308,11 +365,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(reschedule_over_an_arming_of_the_same_item_wins),
+		TEST(reschedule_over_an_arming_takes_it_to_another_queue),
+		TEST(reschedule_over_an_arming_may_be_for_ever),
 		TEST(cancel_over_an_arming_takes_it_back),
 		TEST(schedule_after_such_a_cancel_is_not_refused),
 		TEST(submit_after_such_a_cancel_is_not_refused),
 		TEST(cancelled_reschedule_leaves_nothing),
 		TEST(reschedule_of_what_is_just_due_arms_it_beside),
+		TEST(timer_that_is_kept_counts_once),
 		TEST(cancel_of_a_run_that_has_just_ended_leaves_nothing),
 		TEST(cancel_sync_waits_for_who_lets_it_go),
 		TEST(flush_waits_for_who_lets_it_go),

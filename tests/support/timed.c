@@ -114,10 +114,20 @@ void stop_clock(struct stop *stop, const char *where)
 	__atomic_store_n(&clock_stop, stop, __ATOMIC_RELEASE);
 }
 
+/*
+ * The first wake-up may come after the clock has begun its round: then it would not sleep, but go
+ * round once more.  The second comes while it is stopped, so in that round it knows.
+ */
 void stop_clock_asleep(struct stop *stop)
 {
+	struct stop first;
+
+	stop_clock(&first, "clock sleeps");
+	wqi_clock_wake();
+	stop_wait(&first);
 	stop_clock(stop, "clock sleeps");
 	wqi_clock_wake();
+	stop_let_go(&first);
 	stop_wait(stop);
 }
 

@@ -70,7 +70,7 @@ struct k_work {
 	k_work_handler_t handler;
 	struct k_work_q *queue;
 	uint32_t flags;
-	uint32_t wq_unused;
+	uint32_t wq_kept;
 	void *wq_next;
 	struct wq_work wq_work;
 };
@@ -79,8 +79,7 @@ struct k_work {
 struct k_work_delayable {
 	struct k_work work;
 	struct wq_timer wq_timer;
-	uint64_t wq_again_ns;
-	struct wq *wq_again_queue;
+	uint64_t wq_again;
 };
 
 /** struct k_work_sync - accepted, and not used: what waiting needs is on the stack */
@@ -147,7 +146,7 @@ WQ_API void wq_zephyr_run(struct wq_work *work, void *ctx);
 		 0,                                                                                \
 		 NULL,                                                                             \
 		 WQ_WORK_INIT(wq_zephyr_run, NULL)},                                               \
-			{{NULL, NULL}, 0, NULL, NULL, 0, WQ_TIMER_ZEPHYR}, 0, NULL                 \
+			{{NULL, NULL}, 0, NULL, NULL, 0, WQ_TIMER_ZEPHYR}, 0                       \
 	}
 
 /** Define an item; equal, byte by byte, to one that was initialised by the call. */
@@ -385,8 +384,7 @@ WQ_API k_tid_t wq_zephyr_queue_thread(struct k_work_q *queue);
  *
  * Zephyr loses their items.  Here they are queued when the queue takes items again.
  *
- * Return: how often since the queue was started.  One timer may count more than once: it is
- *   looked at again when any queue begins to take items.
+ * Return: how many since the queue was started; one that was set anew counts anew.
  * Safety: MT-Safe, AS-Safe.
  * Since: 0.1
  */

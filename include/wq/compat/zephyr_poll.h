@@ -66,8 +66,7 @@ struct k_poll_event {
 struct k_work_poll {
 	struct k_work work;
 	struct wq_timer wq_timer;
-	uint64_t wq_again_ns;
-	struct wq *wq_again_queue;
+	uint64_t wq_again;
 	k_work_handler_t wq_handler;
 	struct k_work_q *wq_queue;
 	struct k_poll_event *wq_events;
