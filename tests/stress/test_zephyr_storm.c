@@ -11,6 +11,7 @@
  *   SCHEDULED   k_work_schedule() alone, which acts on idle items only: a run for each 1 or 2
  *   OWNED       submitted by its owner, who cancels it and then looks: it does not run any more
  *   ANYTHING    all calls: no more runs than were accepted; afterwards it is as good as new
+ * and triggered items, which wait for signals and are taken back: as ANYTHING.
  */
 #include "zitem.h"
 
@@ -41,7 +42,15 @@ struct storm_item {
 	enum kind kind;
 };
 
+struct storm_poll {
+	struct k_work_poll poll;
+	struct k_poll_event events[2];
+	unsigned long accepted, runs, inside, overlaps;
+};
+
 static struct k_work_q queues[NR_QUEUES];
+static struct storm_poll polls[NR_ITEMS];
+static struct k_poll_signal raised[2];
 static struct storm_item items[NR_KINDS][NR_ITEMS], owned[NR_THREADS];
 static unsigned long wrong, stop, handled;
 static uint64_t handler_rng;
@@ -71,12 +80,57 @@ static void note(struct storm_item *item, int ret)
 		count_up(&wrong);
 }
 
+static struct storm_poll *poll_of(uint64_t r)
+{
+	return &polls[(r >> 30) % NR_ITEMS];
+}
+
+static void storm_poll_submit(uint64_t r)
+{
+	struct storm_poll *p = poll_of(r);
+	uint64_t timeout_ns = r >> 50 & 1 ? UINT64_MAX : delay_ns(r);
+	int ret = wq_zephyr_poll_submit(queue_of(r), &p->poll, p->events, 2, timeout_ns);
+
+	if (!ret)
+		count_up(&p->accepted);
+	else if (ret != -EINVAL && ret != -EADDRINUSE && ret != -EBUSY)
+		count_up(&wrong);
+}
+
+static void storm_poll_step(uint64_t r)
+{
+	struct k_poll_signal *signal = &raised[r >> 40 & 1];
+
+	switch (r & 7) {
+	case 0:
+	case 1:
+		k_poll_signal_raise(signal, 0);
+		break;
+	case 2:
+		k_poll_signal_reset(signal);
+		break;
+	case 3:
+		k_work_poll_cancel(&poll_of(r)->poll);
+		break;
+	case 4:
+		k_work_cancel(&poll_of(r)->poll.work);
+		break;
+	default:
+		storm_poll_submit(r);
+		break;
+	}
+}
+
 /* What is in a handler's power, too. */
 static void storm_step(uint64_t r)
 {
 	struct storm_item *item = item_of((r >> 8) % NR_KINDS, r);
 	int ret;
 
+	if (r >> 10 & 1) {
+		storm_poll_step(r);
+		return;
+	}
 	if (item->kind == SUBMITTED) {
 		note(item, k_work_submit_to_queue(queue_of(r), &item->dw.work));
 		return;
@@ -132,6 +186,18 @@ static void storm_handler(struct k_work *work)
 	count_add(&item->inside, -1ul);
 }
 
+/* Others have it wait anew while it runs: so its result is nobody's to read. */
+static void poll_handler(struct k_work *work)
+{
+	struct storm_poll *p =
+		CONTAINER_OF(CONTAINER_OF(work, struct k_work_poll, work), struct storm_poll, poll);
+
+	if (count_up(&p->inside) != 1)
+		count_up(&p->overlaps);
+	count_up(&p->runs);
+	count_add(&p->inside, -1ul);
+}
+
 /* Others cancel and flush it; nobody else submits it. */
 static void storm_own(struct storm_item *item, uint64_t r)
 {
@@ -177,7 +243,9 @@ static void storm_wait(uint64_t r)
 		k_work_cancel_delayable_sync(&owned[(r >> 30) % NR_THREADS].dw, NULL);
 		break;
 	case 6:
-		if (k_work_queue_drain(queue, false) < 0)
+		if (r >> 8 & 1)
+			k_work_cancel_sync(&poll_of(r)->poll.work, NULL);
+		else if (k_work_queue_drain(queue, false) < 0)
 			count_up(&wrong);
 		break;
 	default:
@@ -275,6 +343,48 @@ static void item_settles(struct storm_item *item)
 	k_work_flush(&item->dw.work, NULL);
 }
 
+static void polls_init(void)
+{
+	unsigned i, k;
+
+	for (k = 0; k < 2; k++)
+		k_poll_signal_init(&raised[k]);
+	for (i = 0; i < NR_ITEMS; i++) {
+		polls[i] = (struct storm_poll){.accepted = 0};
+		k_work_poll_init(&polls[i].poll, poll_handler);
+		for (k = 0; k < 2; k++)
+			k_poll_event_init(&polls[i].events[k], K_POLL_TYPE_SIGNAL,
+					  K_POLL_MODE_NOTIFY_ONLY, &raised[k]);
+	}
+}
+
+static void polls_settle(void)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_ITEMS; i++)
+		k_work_cancel_sync(&polls[i].poll.work, NULL);
+	/* None waits. */
+	assert_null(raised[0].wq_waiting);
+	assert_null(raised[1].wq_waiting);
+	for (i = 0; i < NR_ITEMS; i++) {
+		struct storm_poll *p = &polls[i];
+		unsigned long runs = p->runs;
+
+		assert_int_equal(k_work_busy_get(&p->poll.work), 0);
+		assert_int_equal(p->overlaps, 0);
+		assert_true(p->runs > 0 && p->runs <= p->accepted);
+		k_poll_signal_reset(&raised[0]);
+		k_poll_signal_reset(&raised[1]);
+		assert_int_equal(wq_zephyr_poll_submit(&queues[0], &p->poll, p->events, 2,
+						       UINT64_MAX),
+				 0);
+		k_poll_signal_raise(&raised[1], 0);
+		k_work_flush(&p->poll.work, NULL);
+		assert_int_equal(p->runs, runs + 1);
+	}
+}
+
 static void *stop_later(void *arg)
 {
 	const char *text = getenv("WQ_STRESS_MS");
@@ -298,6 +408,7 @@ static void storm_of_all_calls_accounts_for_every_run(void **state)
 	for (kind = 0; kind < NR_KINDS; kind++)
 		items_init(items[kind], NR_ITEMS, kind);
 	items_init(owned, NR_THREADS, ANYTHING);
+	polls_init();
 	wqi_test_yields(seed, 40);
 	assert_int_equal(pthread_create(&stopper, NULL, stop_later, NULL), 0);
 	run_threads(NR_THREADS, storm_thread, &seed);
@@ -313,6 +424,7 @@ static void storm_of_all_calls_accounts_for_every_run(void **state)
 		k_work_cancel_delayable_sync(&owned[i].dw, NULL);
 		assert_int_equal(owned[i].overlaps, 0);
 	}
+	polls_settle();
 	assert_int_equal(wrong, 0);
 	assert_true(handled > 0);
 	for (i = 0; i < NR_QUEUES; i++)
