@@ -64,14 +64,26 @@ static struct wqi_worker *pool_first_idle_locked(struct wqi_pool *pool)
 	return NULL;
 }
 
+static struct wqi_worker *pool_woken(struct wqi_worker *worker)
+{
+	return wqi_load_relaxed(&worker->wake) == 1 ? worker : NULL;
+}
+
+/* Who is woken is the first of a list, or was until others came before it: these need not all be
+ * seen. */
 struct wqi_worker *wqi_pool_on_its_way_locked(struct wqi_pool *pool)
 {
-	struct wqi_worker *worker;
+	struct wqi_worker *woken;
+	unsigned slot;
 
-	cds_list_for_each_entry(worker, &pool->idle, idle_node)
-		if (wqi_load_relaxed(&worker->wake) == 1)
-			return worker;
-	return NULL;
+	if (cds_list_empty(&pool->idle))
+		return NULL;
+	woken = pool_woken(cds_list_first_entry(&pool->idle, struct wqi_worker, idle_node));
+	for (slot = 0; !woken && slot < WQI_RESERVES; slot++)
+		if (!cds_list_empty(&pool->idle_on[slot]))
+			woken = pool_woken(cds_list_first_entry(&pool->idle_on[slot],
+								struct wqi_worker, on_node));
+	return woken;
 }
 
 /*
