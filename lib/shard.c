@@ -259,7 +259,8 @@ static bool timers_are_armed(const struct wq *wq)
 /*
  * ORD-CLOSE (b): `closed` is set, then a grace period, then each shard is locked and its
  * inbox taken.  Partner (a): under the lock, or in a section, `closed` is read.  So what
- * is armed all the same is counted.
+ * is armed all the same is counted.  An item that gets its time for a k_work_q from one section may
+ * be brought to its shard by another, which began meanwhile.
  */
 int wqi_timers_close(struct wq *wq)
 {
@@ -268,6 +269,8 @@ int wqi_timers_close(struct wq *wq)
 	wqi_store_seq_cst(&wq->closed, true);
 	wqi_pause_point("timers closed");
 	wqi_rcu_synchronize();
+	if (wq->zephyr)
+		wqi_rcu_synchronize();
 	if (!timers_are_armed(wq))
 		return 0;
 	wqi_timers_reopen(wq);
