@@ -161,7 +161,7 @@ static int flush_attach(struct wqi_waiter *waiter, bool settled, struct wqi_pool
 	return ret;
 }
 
-static int flush_item(struct wq_work *work)
+int wqi_flush_item(struct wq_work *work)
 {
 	struct wqi_waiter waiter = {.work = work};
 	struct wqi_pool *pool = NULL;
@@ -199,7 +199,7 @@ static int flush_armed(struct wq_work *work)
 	/* -EAGAIN: it has run, and was queued again since our call. */
 	if (fired < 0 && fired != -EAGAIN)
 		return fired;
-	ret = flush_item(work);
+	ret = wqi_flush_item(work);
 	return ret ? ret : waited || fired == 1;
 }
 
@@ -213,17 +213,12 @@ int wq_work_flush(struct wq_work *work)
 		return -EDEADLK;
 	if (wqi_unlikely(wqi_state_is_armed(wqi_state(work))))
 		return flush_armed(work);
-	return flush_item(work);
+	return wqi_flush_item(work);
 }
 
 void wqi_flush_claim(struct wq_work *work)
 {
-	flush_item(work);
-}
-
-int wqi_flush_item(struct wq_work *work)
-{
-	return flush_item(work);
+	wqi_flush_item(work);
 }
 
 static bool flush_attach_in(struct wqi_pool *pool, struct wqi_waiter *waiter)

@@ -6,6 +6,7 @@
 
 #include "futex.h"
 #include "lock.h"
+#include "runtime.h"
 
 /* Scans before sleeping; a section lasts well under a microsecond. */
 #define RCU_SPINS 100
@@ -31,11 +32,21 @@ static bool rcu_pair_is_idle(unsigned pair)
 	unsigned i;
 
 	for (i = 0; i < WQI_RCU_SLOTS; i++)
-		unlocks += wqi_load_seq_cst(&wqi_rcu.slot[i].unlock[pair]);
+		unlocks += wqi_load_seq_cst(&wqi_rcu.slot[i].unlock[pair]) +
+			   wqi_load_seq_cst(&wqi_rcu.own[i].unlock[pair]);
 	wqi_yield_point();
 	for (i = 0; i < WQI_RCU_SLOTS; i++)
-		locks += wqi_load_seq_cst(&wqi_rcu.slot[i].lock[pair]); /* ORD-GP (b) */
+		locks += wqi_load_seq_cst(&wqi_rcu.slot[i].lock[pair]) +
+			 wqi_load_seq_cst(&wqi_rcu.own[i].lock[pair]); /* ORD-GP (b) */
 	return locks == unlocks;
+}
+
+/* All that readers have counted by their CPUs is seen from here on, or they see what came before.
+ */
+static void rcu_fence(void)
+{
+	if (wqi_load_relaxed(&wqi_rcu.by_cpu))
+		wqi_runtime_fence();
 }
 
 static void rcu_wait_pair(unsigned pair)
@@ -50,6 +61,7 @@ static void rcu_wait_pair(unsigned pair)
 	}
 	/* ORD-GP-WAKE (b): announce the sleep, then scan. */
 	wqi_store_seq_cst(&wqi_rcu.waiting, 1);
+	rcu_fence();
 	for (;;) {
 		event = wqi_load_seq_cst(&rcu_event);
 		if (rcu_pair_is_idle(pair))
@@ -64,11 +76,17 @@ void wqi_rcu_synchronize(void)
 	unsigned pair;
 
 	wqi_lock(&rcu_lock);
+	rcu_fence();
 	pair = wqi_load_relaxed(&wqi_rcu.pair) & 1;
 	rcu_wait_pair(!pair); /* stragglers that read an old pair number */
 	wqi_store_seq_cst(&wqi_rcu.pair, !pair);
 	rcu_wait_pair(pair);
 	wqi_unlock(&rcu_lock);
+}
+
+void wqi_rcu_start(void)
+{
+	wqi_store_relaxed(&wqi_rcu.by_cpu, wqi_runtime.can_fence && wqi_rseq_is_registered());
 }
 
 void wqi_rcu_reset(void)

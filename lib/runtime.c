@@ -22,6 +22,7 @@
 #include "monitor.h"
 #include "pool.h"
 #include "queue.h"
+#include "rcu.h"
 #include "rcu_work.h"
 #include "refresh.h"
 #include "sentinel.h"
@@ -86,6 +87,7 @@ int wqi_runtime_start_locked(void)
 	wqi_runtime.configured = true;
 	wqi_cycles_init();
 	wqi_runtime.can_fence = runtime_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+	wqi_rcu_start();
 	err = wqi_fork_register();
 	if (!err)
 		err = wqi_pools_init();

@@ -81,13 +81,28 @@ static void cancel_block_while_running_rcu(struct k_work *work)
 		wqi_zephyr_let_go(pool);
 }
 
+static inline bool cancel_is_plain(uint64_t state)
+{
+	return !(state & (WQI_UNUSUAL | WQI_PENDING) &
+		 ~(WQI_INIT | WQI_DEPTH_MASK | WQI_GENERATION_MASK));
+}
+
+/* It did nothing, and does not run, between two looks at its word. */
+static inline bool cancel_is_idle_rcu(struct wq_work *item)
+{
+	uint64_t state = wqi_state(item);
+
+	return cancel_is_plain(state) && !wqi_zephyr_runs_rcu(item) &&
+	       wqi_load_seq_cst(&item->wq_state) == state;
+}
+
 /* It was queued some time, and may be running. */
 static WQI_SLOW int cancel_looking(struct k_work *work)
 {
 	unsigned token = wqi_rcu_read_lock();
 	int busy;
 
-	busy = wqi_zephyr_busy_rcu(&work->wq_work);
+	busy = cancel_is_idle_rcu(&work->wq_work) ? 0 : wqi_zephyr_busy_rcu(&work->wq_work);
 	if (busy & K_WORK_RUNNING) {
 		cancel_block_while_running_rcu(work);
 		busy = wqi_zephyr_busy_rcu(&work->wq_work);
@@ -104,7 +119,7 @@ static inline int cancel_plain(struct k_work *work)
 	state = wqi_state(&work->wq_work);
 	if (wqi_state_id(state))
 		return cancel_looking(work);
-	return state & (WQI_UNUSUAL | WQI_PENDING) & ~WQI_INIT ? wqi_zephyr_flags(state) : 0;
+	return cancel_is_plain(state) ? 0 : wqi_zephyr_flags(state);
 }
 
 static inline bool cancel_is_poll(const struct k_work *work)

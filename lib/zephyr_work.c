@@ -261,7 +261,7 @@ static inline int work_submit_fast_rcu(struct wq *wq, struct k_work_q *queue, st
 	return ret;
 }
 
-static int work_submit(struct k_work_q *queue, struct k_work *work, bool idle)
+static inline int work_submit(struct k_work_q *queue, struct k_work *work, bool idle)
 {
 	int ret = wqi_fork_enter(true);
 	unsigned token;
@@ -278,12 +278,18 @@ static int work_submit(struct k_work_q *queue, struct k_work *work, bool idle)
 	return ret;
 }
 
+/* Off the usual way. */
+static WQI_SLOW int work_submit_aside(struct k_work_q *queue, struct k_work *work, bool idle)
+{
+	return work_submit(queue, work, idle);
+}
+
 /* With no thread yet, the queue may be one that starts by itself. */
 static WQI_SLOW int work_submit_first(struct k_work_q *queue, struct k_work *work, bool idle)
 {
 	int ret = wqi_zephyr_queue_auto(queue ? queue : wqi_load_relaxed(&work->queue));
 
-	return ret ? ret : work_submit(queue, work, idle);
+	return ret ? ret : work_submit_aside(queue, work, idle);
 }
 
 int wq_zephyr_submit(struct k_work_q *queue, struct k_work *work)
@@ -295,24 +301,22 @@ int wq_zephyr_submit(struct k_work_q *queue, struct k_work *work)
 
 int wqi_zephyr_submit_started(struct k_work_q *queue, struct k_work *work)
 {
-	return work_submit(queue, work, false);
+	return work_submit_aside(queue, work, false);
 }
 
 int wqi_zephyr_submit_idle(struct k_work_q *queue, struct k_work *work)
 {
-	int ret = work_submit(queue, work, true);
+	int ret = work_submit_aside(queue, work, true);
 
 	return wqi_likely(ret != -ENODEV) ? ret : work_submit_first(queue, work, true);
 }
 
 /* --- flush --- */
 
-static bool work_flush(struct k_work *work, uint64_t state, bool timer)
+static WQI_SLOW bool work_flush_armed(struct k_work *work, uint64_t state)
 {
 	bool beside;
 
-	if (!timer || !wqi_state_is_armed(state))
-		return wqi_flush_item(&work->wq_work) == 1;
 	/* What is being cancelled can't be submitted: its timer is dropped. */
 	if (state & WQI_CANCELLER_MASK) {
 		wqi_timer_cancel(&work->wq_work, &beside);
@@ -328,7 +332,10 @@ bool wq_zephyr_flush(struct k_work *work, bool timer)
 
 	if (!(state & WQI_INIT) || wqi_zephyr_is_own(work))
 		return false;
-	waited = work_flush(work, state, timer);
+	if (wqi_likely(!timer || !wqi_state_is_armed(state)))
+		waited = wqi_flush_item(&work->wq_work) == 1;
+	else
+		waited = work_flush_armed(work, state);
 	if (wqi_unlikely(wqi_load_acquire(&work->wq_next)))
 		wqi_zephyr_wait_let_go(NULL);
 	return waited;

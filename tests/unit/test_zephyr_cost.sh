@@ -4,7 +4,8 @@
 command -v valgrind >/dev/null || exit 77
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
-valgrind --quiet --tool=callgrind --callgrind-out-file="$out" --compress-strings=no --fair-sched=yes "$1" || exit 1
+# All names are looked up beforehand, and not in the first call.
+LD_BIND_NOW=1 valgrind --quiet --tool=callgrind --callgrind-out-file="$out" --compress-strings=no --fair-sched=yes "$1" || exit 1
 awk -v most=12 '
 	/^fn=/ { name = substr($0, 4); sub(/\..*/, "", name) }
 	/^cfn=/ { callee = substr($0, 5); sub(/\..*/, "", callee) }
