@@ -3,16 +3,26 @@
 #include "quota.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define QUOTA_PATH_BYTES 4096
 #define QUOTA_LINE_BYTES (2 * QUOTA_PATH_BYTES)
 
+/* No stdio: a process that ends while the monitor reads would leave its buffers unfreed. */
+struct quota_file {
+	int fd;
+	size_t at, end; /* what is read and not yet taken */
+	char bytes[QUOTA_LINE_BYTES + 1];
+};
+
 struct quota_group {
+	struct quota_file file; /* the one being read */
 	bool v2;
 	char path[QUOTA_PATH_BYTES];  /* the process's group, from the hierarchy's root */
 	char above[QUOTA_PATH_BYTES]; /* what is mounted, from the hierarchy's root */
@@ -32,24 +42,63 @@ static bool quota_list_has(const char *list, const char *word)
 	return false;
 }
 
-static FILE *quota_open(const char *root, const char *path)
+static bool quota_open(struct quota_file *file, const char *root, const char *path)
 {
 	char whole[2 * QUOTA_PATH_BYTES + 64];
 
 	if (snprintf(whole, sizeof(whole), "%s%s", root, path) >= (int)sizeof(whole))
+		return false;
+	file->at = file->end = 0;
+	file->fd = open(whole, O_RDONLY | O_CLOEXEC);
+	return file->fd >= 0;
+}
+
+/* Reads behind what is left, which moves to the front.  False: there is no more, or no room. */
+static bool quota_fill(struct quota_file *file)
+{
+	ssize_t got;
+
+	memmove(file->bytes, file->bytes + file->at, file->end - file->at);
+	file->end -= file->at;
+	file->at = 0;
+	if (file->end == QUOTA_LINE_BYTES)
+		return false;
+	do {
+		got = read(file->fd, file->bytes + file->end, QUOTA_LINE_BYTES - file->end);
+	} while (got < 0 && errno == EINTR);
+	if (got > 0)
+		file->end += (size_t)got;
+	return got > 0;
+}
+
+/* The next line without its end, valid until the next call; too long a one comes in pieces. */
+static char *quota_line(struct quota_file *file)
+{
+	char *line, *end;
+
+	do {
+		line = file->bytes + file->at;
+		end = memchr(line, '\n', file->end - file->at);
+	} while (!end && quota_fill(file));
+	line = file->bytes + file->at;
+	if (!end && file->at == file->end)
 		return NULL;
-	return fopen(whole, "re");
+	if (!end)
+		end = file->bytes + file->end;
+	file->at = (size_t)(end - file->bytes) + (end < file->bytes + file->end);
+	*end = '\0';
+	return line;
 }
 
 /* Lines are "ID:CONTROLLERS:PATH"; v2's has no controllers. */
 static bool quota_read_group(const char *root, struct quota_group *group)
 {
-	FILE *file = quota_open(root, "/proc/self/cgroup");
-	char line[QUOTA_LINE_BYTES], *controllers, *path;
+	char *line, *controllers, *path;
 	bool found = false;
 
-	while (file && !found && fgets(line, sizeof(line), file)) {
-		line[strcspn(line, "\n")] = '\0';
+	if (!quota_open(&group->file, root, "/proc/self/cgroup"))
+		return false;
+	while (!found && (line = quota_line(&group->file))) {
 		controllers = strchr(line, ':');
 		path = controllers ? strchr(controllers + 1, ':') : NULL;
 		if (!path)
@@ -60,19 +109,19 @@ static bool quota_read_group(const char *root, struct quota_group *group)
 		if (found)
 			snprintf(group->path, sizeof(group->path), "%s", path);
 	}
-	if (file)
-		fclose(file);
+	close(group->file.fd);
 	return found;
 }
 
 /* "ID PARENT DEVICE ROOT MOUNT OPTIONS ... - TYPE SOURCE OPTIONS" */
 static bool quota_read_mount(const char *root, struct quota_group *group)
 {
-	FILE *file = quota_open(root, "/proc/self/mountinfo");
-	char line[QUOTA_LINE_BYTES], type[32], options[256], *rest;
+	char *line, type[32], options[256], *rest;
 	bool found = false;
 
-	while (file && !found && fgets(line, sizeof(line), file)) {
+	if (!quota_open(&group->file, root, "/proc/self/mountinfo"))
+		return false;
+	while (!found && (line = quota_line(&group->file))) {
 		rest = strstr(line, " - ");
 		if (!rest || sscanf(rest, " - %31s %*s %255s", type, options) != 2 ||
 		    sscanf(line, "%*s %*s %*s %4095s %4095s", group->above, group->mount) != 2)
@@ -80,27 +129,21 @@ static bool quota_read_mount(const char *root, struct quota_group *group)
 		found = group->v2 ? !strcmp(type, "cgroup2")
 				  : !strcmp(type, "cgroup") && quota_list_has(options, "cpu");
 	}
-	if (file)
-		fclose(file);
+	close(group->file.fd);
 	return found;
 }
 
-static bool quota_number(const char *root, const char *dir, const char *name, long long *first,
-			 long long *second)
+static bool quota_number(struct quota_file *file, const char *root, const char *dir,
+			 const char *name, long long *first, long long *second)
 {
-	char path[QUOTA_PATH_BYTES + 64], line[64];
-	char *rest;
-	FILE *file;
-	bool ok;
+	char path[QUOTA_PATH_BYTES + 64], *line, *rest;
 
-	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path) ||
+	    !quota_open(file, root, path))
 		return false;
-	file = quota_open(root, path);
-	if (!file)
-		return false;
-	ok = fgets(line, sizeof(line), file);
-	fclose(file);
-	if (!ok)
+	line = quota_line(file);
+	close(file->fd);
+	if (!line)
 		return false;
 	*first = strtoll(line, &rest, 10); /* v2 says "max" where there is none: 0 */
 	if (rest == line)
@@ -111,13 +154,15 @@ static bool quota_number(const char *root, const char *dir, const char *name, lo
 }
 
 /* CPUs that one group allows, rounded up; 0 any. */
-static unsigned quota_of_dir(const char *root, const char *dir, bool v2)
+static unsigned quota_of_dir(const char *root, struct quota_group *group)
 {
+	struct quota_file *file = &group->file;
+	const char *dir = group->mount;
 	long long quota = 0, period = 0, cpus;
 
-	if (v2 ? !quota_number(root, dir, "cpu.max", &quota, &period)
-	       : !quota_number(root, dir, "cpu.cfs_quota_us", &quota, NULL) ||
-			    !quota_number(root, dir, "cpu.cfs_period_us", &period, NULL))
+	if (group->v2 ? !quota_number(file, root, dir, "cpu.max", &quota, &period)
+		      : !quota_number(file, root, dir, "cpu.cfs_quota_us", &quota, NULL) ||
+				!quota_number(file, root, dir, "cpu.cfs_period_us", &period, NULL))
 		return 0;
 	if (quota <= 0 || period <= 0)
 		return 0;
@@ -143,7 +188,7 @@ static unsigned quota_walk(const char *root, struct quota_group *group)
 		return 0;
 	strcpy(group->mount + mounted, group->path + above);
 	for (;;) {
-		of_dir = quota_of_dir(root, group->mount, group->v2);
+		of_dir = quota_of_dir(root, group);
 		if (of_dir && (!cpus || of_dir < cpus))
 			cpus = of_dir;
 		slash = strrchr(group->mount + mounted, '/');

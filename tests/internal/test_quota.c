@@ -127,6 +127,27 @@ static void quota_that_makes_no_sense_is_none(void **state)
 	assert_int_equal(wqi_quota_cpus(root), 0);
 }
 
+/* Many mounts, and one whose options alone are longer than any buffer. */
+static void mount_is_found_behind_long_and_many_lines(void **state)
+{
+	size_t bytes = 1 << 16, used = 0;
+	char *text = malloc(bytes);
+
+	assert_non_null(text);
+	while (used < bytes / 4)
+		used += (size_t)sprintf(text + used, "%zu 1 0:20 / /m/%zu rw - tmpfs tmpfs rw\n",
+					used, used);
+	used += (size_t)sprintf(text + used, "40 1 0:21 / /o rw - overlay overlay rw,lowerdir=");
+	memset(text + used, 'a', bytes / 2);
+	used += bytes / 2;
+	strcpy(text + used, "\n" MOUNT_V2);
+	write_file("/proc/self/mountinfo", text);
+	write_file("/proc/self/cgroup", "0::/app"); /* no end of line */
+	write_file("/sys/fs/cgroup/app/cpu.max", "300000 100000");
+	assert_int_equal(wqi_quota_cpus(root), 3);
+	free(text);
+}
+
 static void level_is_cut_to_the_quota(void **state)
 {
 	unsigned nr;
@@ -153,6 +174,8 @@ int main(void)
 						make_root, remove_root),
 		cmocka_unit_test_setup_teardown(quota_that_makes_no_sense_is_none, make_root,
 						remove_root),
+		cmocka_unit_test_setup_teardown(mount_is_found_behind_long_and_many_lines,
+						make_root, remove_root),
 		cmocka_unit_test(level_is_cut_to_the_quota),
 	};
 
