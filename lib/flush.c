@@ -25,6 +25,8 @@
 static void flush_wake(struct wqi_waiter *waiter)
 {
 	cds_list_del(&waiter->node);
+	if (wqi_futex_is_slept_on(&waiter->done))
+		waiter->posted_ns = wqi_now_ns();
 	wqi_futex_post(&waiter->done); /* the waiter may be gone from here on */
 }
 
@@ -83,7 +85,7 @@ static void flush_wait(struct wqi_pool *pool, struct wqi_waiter *waiter)
 		ns = 0;
 	if (!wqi_spin_until(wqi_load_acquire(&waiter->done), start, ns))
 		wqi_futex_wait_post(&waiter->done);
-	wqi_spin_adapt(&pool->flush_spin, wqi_now_ns() - start);
+	wqi_spin_adapt(&pool->flush_spin, start, waiter->posted_ns);
 	wqi_worker_wait_end(uncounted);
 }
 

@@ -7,6 +7,7 @@
 
 #include <linux/futex.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -76,6 +77,12 @@ static inline void wqi_futex_post(uint32_t *word)
 	/* Release.  The word may be gone after it. */
 	if (wqi_xchg(word, 1) == 2)
 		wqi_futex_wake(word, INT_MAX);
+}
+
+/* Will whoever posts the word have to wake somebody?  It may still become so, or end. */
+static inline bool wqi_futex_is_slept_on(const uint32_t *word)
+{
+	return wqi_load_relaxed(word) == 2;
 }
 
 /* Sleep until *word is posted (acquire).  One waiter only. */

@@ -31,10 +31,11 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 		alone_ns = max;
 	ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);
 
-	if (pool->cpu >= 0 || wqi_load_relaxed(&wqi_cpus.nr_usable) < 2 || pool->spinning ||
+	if (pool->cpu >= 0 || wqi_load_relaxed(&wqi_cpus.nr_usable) < 2 || pool->spinner ||
 	    pool->nr_running > 1 || !ns)
 		return false;
-	pool->spinning = true;
+	pool->spinner = self;
+	wqi_store_relaxed(&self->others_wait, false); /* from here on what is spliced says so */
 	wqi_pool_unlock(pool);
 	if (wqi_unlikely(self->beside >= WQI_PLACE_TURNS))
 		wqi_place_part(self);
@@ -42,10 +43,12 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 	start = wqi_now_ns();
 	while (alone_ns && wqi_now_ns() - start < alone_ns)
 		sched_yield();
-	hit = wqi_spin_until(!wqi_inbox_is_empty(&pool->inbox), start, ns);
+	hit = wqi_spin_until(!wqi_inbox_is_empty(&pool->inbox) ||
+				     wqi_load_relaxed(&self->others_wait),
+			     start, ns);
 
 	wqi_pool_lock(pool);
-	pool->spinning = false;
+	pool->spinner = NULL;
 	if (!hit)
 		pool->lazy_ns = 0;
 	return hit || wqi_pool_has_work_locked(pool);
@@ -109,6 +112,6 @@ bool wqi_worker_idle_locked(struct wqi_worker *self)
 	self->idle = false;
 	pool->nr_idle--;
 	wqi_pool_publish_reserve_locked(pool, self);
-	wqi_spin_adapt(&pool->idle_spin, wqi_now_ns() - self->idle_since_ns);
+	wqi_spin_adapt(&pool->idle_spin, self->idle_since_ns, wqi_load_relaxed(&self->woken_ns));
 	return !self->retire && !pool->closing;
 }

@@ -120,6 +120,18 @@ static void monitor_apply_locked(struct wqi_pool *pool, bool waiting)
 
 /* --- what pools need --- */
 
+/* One that waits while others start is the next to start: so it is where two threads take turns. */
+static bool monitor_sees_backlog_locked(struct wqi_pool *pool)
+{
+	struct cds_list_head *list = &pool->worklist;
+
+	if (cds_list_empty(list))
+		list = &pool->ready_list;
+	else if (!cds_list_empty(&pool->ready_list))
+		return true;
+	return list->next != list->prev;
+}
+
 /* Dear items that looked cheap, or a worker that is on its way and does not come. */
 static void monitor_help_locked(struct wqi_pool *pool, uint64_t started)
 {
@@ -129,7 +141,8 @@ static void monitor_help_locked(struct wqi_pool *pool, uint64_t started)
 		    wqi_pool_can_make(pool))
 			wqi_pool_hand_over_locked(pool);
 	} else if (wqi_pool_has_room_locked(pool) &&
-		   started < MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS) {
+		   started < MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS &&
+		   (!started || monitor_sees_backlog_locked(pool))) {
 		pool->item_ns = MONITOR_INTERVAL_NS / (started + 1);
 		if (wqi_pool_can_grow(pool))
 			wqi_pool_wake_one_locked(pool);

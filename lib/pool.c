@@ -386,6 +386,9 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 	newer->prev = tail;
 	tail->next = newer;
 	pool_note_batch_locked(pool, nr);
+	/* A flusher's, a canceller's: the inbox is empty again before the spinner has looked. */
+	if (wqi_unlikely(pool->spinner))
+		wqi_store_relaxed(&pool->spinner->others_wait, true);
 	return nr + nr_ready;
 }
 

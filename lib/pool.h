@@ -72,6 +72,7 @@ struct wqi_waiter {
 	bool spin;		   /* I: the item may end soon, on another CPU */
 	bool elsewhere;		   /* L: it was cancelled, but runs in another pool */
 	unsigned cpu;		   /* L: where it came from */
+	uint64_t posted_ns;	   /* L: when it was woken, if it slept */
 	uint32_t done;		   /* A, release/acquire: futex word */
 };
 
@@ -85,7 +86,7 @@ struct wqi_pool {
 	struct wqi_worker *bias;    /* A, given under L: to whom the lock is biased; ORD-BIAS */
 	unsigned calm_batches;	    /* L: of cheap items, since the bias was taken away */
 	bool ready;		    /* L+: the lists are initialised */
-	bool spinning;		    /* L: a worker waits awake for the inbox */
+	struct wqi_worker *spinner; /* L: waits awake for the inbox, or for others_wait; or NULL */
 	bool retiring;		    /* L: an idle worker was told to end and has not */
 	bool retire_timed;	    /* L: the manager will look when the oldest idle one is due */
 	bool closing;		    /* L: all workers are to end */
@@ -333,7 +334,7 @@ static inline bool wqi_pool_is_dear_locked(const struct wqi_pool *pool, unsigned
 	return pool->item_ns - 1 >= ns - 1u;
 }
 
-/* Items were spliced that wait, not by a worker that looks for some. */
+/* Items were spliced that wait, not by a worker that looks for some: those that run are told. */
 void wqi_pool_say_waiting_locked(struct wqi_pool *pool);
 
 /*

@@ -23,11 +23,15 @@ struct wqi_spin {
 	uint32_t ns; /* A, relaxed: a hint, any value will do */
 };
 
-/* After a wait of @waited_ns, awake or not. */
-static inline void wqi_spin_adapt(struct wqi_spin *spin, uint64_t waited_ns)
+/*
+ * After a wait from @start_ns on.  Who had to be woken was at @woken_ns (anything before
+ * the start: it was not): a spin would have ended then, and to wake up across CPUs takes
+ * about as long as spins may.
+ */
+static inline void wqi_spin_adapt(struct wqi_spin *spin, uint64_t start_ns, uint64_t woken_ns)
 {
+	uint64_t waited_ns = (woken_ns > start_ns ? woken_ns : wqi_now_ns()) - start_ns;
 	uint32_t ns = wqi_load_relaxed(&spin->ns);
-
 	uint32_t max = wqi_load_relaxed(&wqi_config.spin_max_ns);
 
 	if (waited_ns > max)

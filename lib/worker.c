@@ -76,6 +76,7 @@ void wqi_worker_batch_end_locked(struct wqi_worker *self)
 		pool->item_ns = 4 * pool->item_ns + 200;
 	else
 		pool->item_ns = (3 * pool->item_ns + sample) / 4;
+	self->batch_items = 0;
 }
 
 /*
@@ -441,6 +442,8 @@ void wqi_worker_loop_locked(struct wqi_worker *self)
 		while (keep_working_locked(self)) {
 			work = worker_next_locked(pool, &pwq);
 			if (!work) {
+				/* What it waits now is nothing that items cost. */
+				wqi_worker_batch_end_locked(self);
 				if (wqi_unlikely(wqi_load_relaxed(&pool->called)))
 					wqi_rescuer_go_locked(self);
 				else if (!wqi_worker_spin_locked(self))

@@ -44,6 +44,7 @@ struct wqi_worker {
 	uint64_t idle_since_ns;		/* L */
 	unsigned last_cpu;		/* L: where it became idle */
 	uint32_t wake;			/* A, seq_cst: futex word; 1: woken, 2: by a sentinel */
+	uint64_t woken_ns;		/* A, relaxed: when it was woken last */
 	bool idle;			/* L: on pool->idle */
 	unsigned place;			/* L: its place among pool->runners, if it is counted */
 	bool rescuing;			/* L: it is out, in another pool than its home */

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Workers and flushers that wait awake: what ends that, what it teaches, what it does not cost. */
+#include "observe.h"
+
+#include "queue.h"
+#include "spin.h"
+#include "worker.h"
+
+#define LONG_NS 3000000000u /* a wait in which everything else has happened */
+
+static struct wq *wq;
+static struct wqi_pool *pool;
+
+static void note_pool(struct wq_work *work, void *ctx)
+{
+	pool = wqi_worker_self->pool;
+}
+
+static int setup(void **state)
+{
+	struct wq_config config = WQ_CONFIG_INIT;
+	struct wq_work work;
+
+	config.spin_max_us = LONG_NS / 1000;
+	if (wq_configure(&config))
+		return -1;
+	wq = wq_alloc("spin", 0, 0);
+	wq_work_init(&work, note_pool, NULL);
+	return wq && wq_queue(wq, &work) == 1 && wq_work_flush(&work) == 1 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	return wq_destroy(wq) || wq_shutdown();
+}
+
+static void skip_with_one_cpu(void)
+{
+	if (usable_cpu(1) < 0)
+		skip();
+}
+
+/* Its worker is to wait for @ns when it has run. */
+static void run_one(struct wq_work *work, uint32_t ns)
+{
+	wqi_store_relaxed(&pool->idle_spin.ns, ns);
+	wq_work_init(work, note_pool, NULL);
+	assert_int_equal(wq_queue(wq, work), 1);
+	assert_true(wq_work_flush(work) >= 0);
+}
+
+static bool someone_spins(void)
+{
+	bool spins;
+
+	wqi_pool_lock(pool);
+	spins = pool->spinner;
+	wqi_pool_unlock(pool);
+	return spins;
+}
+
+static bool everybody_sleeps(void)
+{
+	bool sleeps;
+
+	wqi_pool_lock(pool);
+	sleeps = pool->nr_idle == pool->nr_workers;
+	wqi_pool_unlock(pool);
+	return sleeps;
+}
+
+/* As a flusher does that is quicker than the worker: the inbox is empty when that looks. */
+static void who_empties_the_inbox_tells_the_spinner(void **state)
+{
+	struct wq_work first, second;
+
+	skip_with_one_cpu();
+	run_one(&first, LONG_NS);
+	while (!someone_spins())
+		sched_yield();
+	wq_work_init(&second, note_pool, NULL);
+	wqi_pool_lock(pool);
+	assert_non_null(pool->spinner);
+	assert_false(pool->spinner->others_wait);
+	assert_int_equal(wq_queue(wq, &second), 1);
+	assert_int_equal(wqi_pool_splice_locked(pool), 1);
+	assert_true(pool->spinner->others_wait);
+	wqi_pool_unlock(pool);
+	assert_true(wq_work_flush(&second) >= 0);
+}
+
+/* It looks again, and spins anew; one that does not listen sleeps when its time is up. */
+static void spinner_listens(void **state)
+{
+	struct wqi_worker *spinner;
+	struct wq_work work;
+	bool told, sleeps;
+
+	skip_with_one_cpu();
+	run_one(&work, LONG_NS);
+	while (!someone_spins())
+		sched_yield();
+	wqi_pool_lock(pool);
+	spinner = pool->spinner;
+	assert_non_null(spinner);
+	wqi_pool_say_waiting_locked(pool);
+	wqi_pool_unlock(pool);
+	do {
+		wqi_pool_lock(pool);
+		told = spinner->others_wait;
+		wqi_pool_unlock(pool);
+		sleeps = everybody_sleeps();
+	} while (told && !sleeps);
+	assert_false(told);
+}
+
+static void waiting_is_no_cost_of_items(void **state)
+{
+	struct wq_work work;
+
+	skip_with_one_cpu();
+	while (!everybody_sleeps())
+		sched_yield();
+	wqi_pool_lock(pool);
+	pool->item_ns = 0;
+	wqi_pool_unlock(pool);
+	run_one(&work, LONG_NS);
+	while (!everybody_sleeps())
+		sched_yield();
+	wqi_pool_lock(pool);
+	assert_true(pool->item_ns && pool->item_ns < LONG_NS / 2);
+	wqi_pool_unlock(pool);
+}
+
+static uint32_t adapted(uint32_t ns, uint64_t waited_ns, uint64_t woken_after_ns)
+{
+	struct wqi_spin spin = {ns};
+	uint64_t start = wqi_now_ns() - waited_ns;
+
+	wqi_spin_adapt(&spin, start, start + woken_after_ns);
+	return spin.ns;
+}
+
+static void spins_grow_by_what_they_would_have_bridged(void **state)
+{
+	uint64_t past = 2 * (uint64_t)LONG_NS;
+
+	assert_int_equal(adapted(0, past, 3000), WQI_SPIN_START_NS);
+	assert_int_equal(adapted(WQI_SPIN_START_NS, past, 3000), WQI_SPIN_START_NS);
+	assert_int_equal(adapted(WQI_SPIN_START_NS, past, 7000), 2 * WQI_SPIN_START_NS);
+	/* Too long, woken or not. */
+	assert_int_equal(adapted(10000, past, past), 5000);
+	assert_int_equal(adapted(10000, past, 0), 5000);
+	assert_int_equal(adapted(WQI_SPIN_MIN_NS, past, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_empties_the_inbox_tells_the_spinner),
+		cmocka_unit_test(spinner_listens),
+		cmocka_unit_test(waiting_is_no_cost_of_items),
+		cmocka_unit_test(spins_grow_by_what_they_would_have_bridged),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
