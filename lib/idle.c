@@ -27,6 +27,8 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 	uint64_t ns;
 	bool hit;
 
+	/* What it waits from here on is nothing that items cost. */
+	wqi_worker_batch_end_locked(self);
 	if (alone_ns > max)
 		alone_ns = max;
 	ns = alone_ns + wqi_load_relaxed(&pool->idle_spin.ns);

@@ -46,11 +46,16 @@ bool wqi_worker_serves(const struct wq *wq)
 
 /* --- what an item costs, and whether help is worth it --- */
 
-void wqi_worker_batch_begin_locked(struct wqi_worker *self)
+static void worker_batch_begin_at_locked(struct wqi_worker *self, uint64_t now)
 {
-	self->batch_start_ns = wqi_now_ns();
+	self->batch_start_ns = now;
 	self->batch_started = self->pool->nr_started;
 	self->batch_items = 0;
+}
+
+void wqi_worker_batch_begin_locked(struct wqi_worker *self)
+{
+	worker_batch_begin_at_locked(self, wqi_now_ns());
 }
 
 /*
@@ -58,25 +63,30 @@ void wqi_worker_batch_begin_locked(struct wqi_worker *self)
  * that a worker that was preempted once does not look expensive; but of a few long
  * items at once.
  */
-void wqi_worker_batch_end_locked(struct wqi_worker *self)
+static void worker_learn_cost_locked(struct wqi_pool *pool, uint64_t sample, bool few)
 {
-	struct wqi_pool *pool = self->pool;
-	uint64_t sample, wall_ns;
-
-	if (!self->batch_items)
-		return;
-	wall_ns = wqi_now_ns() - self->batch_start_ns;
-	wqi_charge_batch(self, wall_ns);
-	sample = wall_ns / self->batch_items + 1;
 	if (!pool->item_ns || sample < pool->item_ns)
 		pool->item_ns = (pool->item_ns + sample) / (pool->item_ns ? 2 : 1);
-	else if (self->batch_items <= BATCH_FEW && sample >= BATCH_LONG_NS)
+	else if (few && sample >= BATCH_LONG_NS)
 		pool->item_ns = (pool->item_ns + sample) / 2;
 	else if (sample > 4 * pool->item_ns + 200)
 		pool->item_ns = 4 * pool->item_ns + 200;
 	else
 		pool->item_ns = (3 * pool->item_ns + sample) / 4;
-	self->batch_items = 0;
+}
+
+void wqi_worker_batch_end_locked(struct wqi_worker *self)
+{
+	uint64_t now, wall_ns;
+
+	if (!self->batch_items)
+		return;
+	now = wqi_now_ns();
+	wall_ns = now - self->batch_start_ns;
+	wqi_charge_batch(self, wall_ns);
+	worker_learn_cost_locked(self->pool, wall_ns / self->batch_items + 1,
+				 self->batch_items <= BATCH_FEW);
+	worker_batch_begin_at_locked(self, now);
 }
 
 /*
@@ -97,7 +107,6 @@ static bool keep_working_locked(struct wqi_worker *self)
 	others = pool->nr_started - self->batch_started - self->batch_items;
 	burden = pool->nr_running > 1 && others >= BATCH_ITEMS / 4;
 	wqi_worker_batch_end_locked(self);
-	wqi_worker_batch_begin_locked(self);
 	wqi_bias_batch_locked(self);
 	return !burden || pool->item_ns >= WQI_HELP_BURDEN_NS;
 }
@@ -129,6 +138,7 @@ static void worker_set_busy_locked(struct wqi_worker *self, struct wq_work *work
 	struct wqi_worker **bucket = &self->pool->busy[wqi_pool_bucket(work)];
 
 	self->busy_next = *bucket;
+	self->busy_bucket = bucket;
 	*bucket = self;
 	/* ORD-RUNNING (a): all of it before PENDING clears. */
 	wqi_store_release(&self->current_pwq, pwq);
@@ -138,7 +148,7 @@ static void worker_set_busy_locked(struct wqi_worker *self, struct wq_work *work
 
 static void worker_clear_busy_locked(struct wqi_worker *self)
 {
-	struct wqi_worker **at = &self->pool->busy[wqi_pool_bucket(self->current_work)];
+	struct wqi_worker **at = self->busy_bucket;
 
 	while (*at != self)
 		at = &(*at)->busy_next;
@@ -442,8 +452,6 @@ void wqi_worker_loop_locked(struct wqi_worker *self)
 		while (keep_working_locked(self)) {
 			work = worker_next_locked(pool, &pwq);
 			if (!work) {
-				/* What it waits now is nothing that items cost. */
-				wqi_worker_batch_end_locked(self);
 				if (wqi_unlikely(wqi_load_relaxed(&pool->called)))
 					wqi_rescuer_go_locked(self);
 				else if (!wqi_worker_spin_locked(self))

@@ -12,14 +12,15 @@
 
 struct wqi_worker {
 	/* What it runs.  ORD-RUNNING: current_work is stored before PENDING clears. */
-	struct wq_work *current_work; /* A, release: NULL between items */
-	struct wqi_pwq *current_pwq;  /* A, relaxed; valid while current_work is set */
-	wq_work_fn current_fn;	      /* A, relaxed; as current_pwq */
-	struct wq_work *requeued;     /* A, release: current_work, if it queued itself */
-	bool requeueing;	      /* A: its item is about to queue itself; ORD-PLUG */
-	unsigned current_color;	      /* K */
-	struct wqi_worker *busy_next; /* L: pool->busy */
-	uint32_t inside;	      /* A, release: it holds its pool's lock by bias; futex word */
+	struct wq_work *current_work;	 /* A, release: NULL between items */
+	struct wqi_pwq *current_pwq;	 /* A, relaxed; valid while current_work is set */
+	wq_work_fn current_fn;		 /* A, relaxed; as current_pwq */
+	struct wq_work *requeued;	 /* A, release: current_work, if it queued itself */
+	bool requeueing;		 /* A: its item is about to queue itself; ORD-PLUG */
+	unsigned current_color;		 /* K */
+	struct wqi_worker *busy_next;	 /* L: pool->busy, from *busy_bucket on */
+	struct wqi_worker **busy_bucket; /* L */
+	uint32_t inside; /* A, release: it holds its pool's lock by bias; futex word */
 
 	/* What sentinels and the monitor look at without the lock. */
 	uint64_t run;	      /* A, release; S: odd while it is in an item's function */
@@ -126,7 +127,7 @@ void wqi_worker_reset(struct wqi_worker *worker);
 /* Is the caller in the function of an item of @wq? */
 bool wqi_worker_serves(const struct wq *wq);
 
-/* Count items, and the time they take together, from here; and take what they cost from it. */
+/* Count items, and the time they take together, from here; and learn what they cost, and so on. */
 void wqi_worker_batch_begin_locked(struct wqi_worker *self);
 void wqi_worker_batch_end_locked(struct wqi_worker *self);
 

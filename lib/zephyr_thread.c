@@ -53,10 +53,8 @@ static void thread_run_locked(struct wqi_worker *self, struct k_work_q *queue, s
 	wqi_or(&queue->flags, (uint32_t)K_WORK_QUEUE_BUSY);
 	self->marked = true; /* for wqi_zephyr_ended_locked() */
 	wqi_worker_run_locked(self, work, pwq);
-	if (self->batch_items >= THREAD_BATCH) {
+	if (self->batch_items >= THREAD_BATCH)
 		wqi_worker_batch_end_locked(self);
-		wqi_worker_batch_begin_locked(self);
-	}
 	if (wqi_load_relaxed(&queue->flags) & K_WORK_QUEUE_NO_YIELD)
 		return;
 	wqi_pool_unlock(pool);

@@ -14,8 +14,12 @@
 /* An item that queues itself until it is told to stop. */
 static struct chain {
 	struct wq_work work;
-	unsigned long runs, stop, end_thread;
+	unsigned long runs, stop, end_thread, queue_child;
 } chain;
+
+/* What it queues beside, and what others do; the turns in which they ran. */
+static struct where child, other;
+static unsigned long turns;
 
 static struct wq *wq;
 
@@ -24,6 +28,10 @@ static void chain_fn(struct wq_work *work, void *ctx)
 	count_up(&chain.runs);
 	if (!count_get(&chain.stop))
 		wq_queue(wq, work);
+	if (count_get(&chain.queue_child)) {
+		count_set(&chain.queue_child, 0);
+		wq_queue(wq, &child.work);
+	}
 	if (count_get(&chain.end_thread)) {
 		count_set(&chain.end_thread, 0);
 		pthread_exit(NULL);
@@ -50,6 +58,9 @@ static int setup(void **state)
 	wq = wq_alloc("bias", 0, 0);
 	memset(&chain, 0, sizeof(chain));
 	wq_work_init(&chain.work, chain_fn, NULL);
+	turns = 0;
+	where_init(&child, &turns);
+	where_init(&other, &turns);
 	stops_begin();
 	return wq ? 0 : -1;
 }
@@ -167,6 +178,85 @@ static void worker_that_ends_in_an_item_lets_others_in(void **state)
 	}
 }
 
+/* --- what an item queues goes to the worklist itself --- */
+
+/* Where the monitor has just taken the bias away it goes by the inbox, and runs. */
+static void child_stops_on_its_way(void)
+{
+	chain_begin();
+	stop_at(0, "put");
+	while (!stop_is_reached(0)) {
+		count_set(&chain.queue_child, 1);
+		sched_yield();
+	}
+	count_set(&chain.queue_child, 0);
+	count_set(&child.runs, 0);
+	assert_true(wq_work_pending(&child.work));
+}
+
+static void child_arrives(void)
+{
+	let_go(0);
+	assert_true(wq_work_flush(&child.work) >= 0);
+}
+
+static void queue_child_again(void)
+{
+	count_set(&chain.queue_child, 1);
+	COMES_TRUE(count_get(&child.runs));
+	assert_int_equal(count_get(&child.runs), 1);
+	chain_end();
+}
+
+/* Also if the lock has been taken from the worker since. */
+static void child_runs_with_the_bias_and_without(void **state)
+{
+	child_stops_on_its_way();
+	look();
+	assert_false(is_biased());
+	child_arrives();
+	assert_int_equal(count_get(&child.runs), 1);
+	count_set(&child.runs, 0);
+	COMES_TRUE(is_biased());
+	queue_child_again();
+}
+
+static void child_comes_behind_what_was_queued_before(void **state)
+{
+	child_stops_on_its_way();
+	assert_int_equal(wq_queue(wq, &other.work), 1);
+	child_arrives();
+	assert_int_equal(count_get(&other.runs), 1);
+	assert_true(other.turn < child.turn);
+	chain_end();
+}
+
+static void child_cancelled_on_its_way_does_not_run(void **state)
+{
+	child_stops_on_its_way();
+	assert_int_equal(wq_work_cancel(&child.work), 1);
+	assert_false(count_get(&child.runs));
+	child_arrives();
+	assert_false(count_get(&child.runs));
+	queue_child_again();
+}
+
+static int cancel_child(void)
+{
+	return wq_work_cancel_sync(&child.work);
+}
+
+static void who_cancels_the_child_waits_until_it_has_arrived(void **state)
+{
+	child_stops_on_its_way();
+	begin(0, cancel_child);
+	COMES_TRUE(wq_work_busy(&child.work) & WQ_BUSY_CANCELING);
+	child_arrives();
+	assert_int_equal(end(0), 1);
+	assert_false(count_get(&child.runs));
+	queue_child_again();
+}
+
 /* --- all at once --- */
 
 #define NR_THREADS 3u
@@ -228,6 +318,14 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(worker_that_ends_in_an_item_lets_others_in, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(child_runs_with_the_bias_and_without, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(child_comes_behind_what_was_queued_before, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(child_cancelled_on_its_way_does_not_run, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(who_cancels_the_child_waits_until_it_has_arrived,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_while_the_lock_changes_hands, setup,
 						teardown),
 	};
