@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -179,6 +180,61 @@ static double queue_ns(uint64_t nr)
 	return (double)start / (double)nr;
 }
 
+/* --- threads that sleep 20 ms: made for it, and there already --- */
+
+#define NR_THREADS 256u
+#define SLEEP_NS   20000000u
+
+static struct {
+	pthread_t threads[NR_THREADS];
+	sem_t go, done;
+} sleepers;
+
+static void *sleeper_main(void *arg)
+{
+	(void)arg;
+	bench_sleep_ns(SLEEP_NS);
+	sem_post(&sleepers.done);
+	while (sem_wait(&sleepers.go))
+		;
+	bench_sleep_ns(SLEEP_NS);
+	sem_post(&sleepers.done);
+	return NULL;
+}
+
+static void sleepers_wait(unsigned nr)
+{
+	unsigned i;
+
+	for (i = 0; i < nr; i++)
+		while (sem_wait(&sleepers.done))
+			;
+}
+
+/* In ms. */
+static void sleepers_run(unsigned nr, double *first, double *warm)
+{
+	uint64_t start = bench_now();
+	unsigned i;
+
+	bench_must(!sem_init(&sleepers.go, 0, 0) && !sem_init(&sleepers.done, 0, 0), "sem_init");
+	for (i = 0; i < nr; i++)
+		bench_must(!pthread_create(&sleepers.threads[i], NULL, sleeper_main, NULL),
+			   "making a thread");
+	sleepers_wait(nr);
+	*first = (double)(bench_now() - start) / 1e6;
+	bench_sleep_ns(SLEEP_NS); /* until they all wait */
+	start = bench_now();
+	for (i = 0; i < nr; i++)
+		sem_post(&sleepers.go);
+	sleepers_wait(nr);
+	*warm = (double)(bench_now() - start) / 1e6;
+	for (i = 0; i < nr; i++)
+		pthread_join(sleepers.threads[i], NULL);
+	sem_destroy(&sleepers.go);
+	sem_destroy(&sleepers.done);
+}
+
 void bench_limits(const struct bench_peer *peer, bool quick, double *values)
 {
 	uint64_t nr = quick ? 400000 : 4000000;
@@ -189,4 +245,5 @@ void bench_limits(const struct bench_peer *peer, bool quick, double *values)
 	values[2] = queue_ns(nr / 2);
 	values[3] = futex_us(0, quick ? 2000 : 20000);
 	values[4] = futex_us(1, quick ? 1000 : 10000);
+	sleepers_run(quick ? 32 : NR_THREADS, &values[5], &values[6]);
 }

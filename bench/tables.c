@@ -176,6 +176,8 @@ static const char *const beside_limits[][2] = {
 	{"limit_queue", "empty_1p"},
 	{"limit_futex_one_cpu", "pingpong_cold"},
 	{"limit_futex_two_cpus", "pingpong_cold"},
+	{"limit_threads_first", "blocking_first"},
+	{"limit_threads_warm", "blocking_warm"},
 };
 
 static void print_limit(unsigned w, unsigned f)

@@ -44,6 +44,7 @@ static int cancel_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct wq_w
 	}
 
 	wqi_work_unlist_locked(work);
+	wqi_pwq_left_locked(pwq, wqi_work_link(work));
 	state = wqi_pool_unclaim_locked(pool, work, 0);
 	wqi_pwq_finish_locked(pwq, wqi_state_color(state), state & WQI_COUNTED);
 	wqi_pool_hand_over_locked(pool);
@@ -217,6 +218,7 @@ static int cancel_hold_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct
 	listed = wqi_work_is_listed_locked(work);
 	if (listed) {
 		wqi_work_unlist_locked(work);
+		wqi_pwq_left_locked(pwq, wqi_work_link(work));
 	} else {
 		worker = wqi_pool_find_running_locked(pool, work);
 		if (!worker || !wqi_xchg(&worker->requeued, (struct wq_work *)NULL))

@@ -20,6 +20,10 @@
 /* Between two looks whether there are other CPUs, while it has others to do. */
 #define MONITOR_REFRESH_NS 1000000000u
 
+/* So many items started since the last look, by workers that had the CPU: nothing is to be done. */
+#define MONITOR_FLOW_ITEMS (MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS)
+#define MONITOR_FLOW_NS	   (MONITOR_INTERVAL_NS / 4 * 3)
+
 /* So many looks at which nothing waits and nothing starts: no more, until it does. */
 #define MONITOR_QUIET_LOOKS 4
 
@@ -120,16 +124,29 @@ static void monitor_apply_locked(struct wqi_pool *pool, bool waiting)
 
 /* --- what pools need --- */
 
+/*
+ * Is there anything to start?  The inbox is left as it is: to empty it is the workers' task, who
+ * would then have to fetch each item's line from here, and wait for the lock meanwhile.
+ */
+static bool monitor_sees_waiting_locked(struct wqi_pool *pool)
+{
+	return wqi_pool_has_work_locked(pool) || !wqi_inbox_is_empty(&pool->inbox);
+}
+
+/* How many there are, as far as it matters: 0, 1, or 2 for more. */
+static unsigned monitor_count_locked(const struct cds_list_head *list)
+{
+	return (list->next != list) + (list->next != list->prev);
+}
+
 /* One that waits while others start is the next to start: so it is where two threads take turns. */
 static bool monitor_sees_backlog_locked(struct wqi_pool *pool)
 {
-	struct cds_list_head *list = &pool->worklist;
+	struct cds_list_head *top = wqi_load_acquire(&pool->inbox.top);
+	unsigned nr = (top != NULL) + (top && top->next);
 
-	if (cds_list_empty(list))
-		list = &pool->ready_list;
-	else if (!cds_list_empty(&pool->ready_list))
-		return true;
-	return list->next != list->prev;
+	nr += monitor_count_locked(&pool->worklist) + monitor_count_locked(&pool->ready_list);
+	return nr > 1;
 }
 
 /* Dear items that looked cheap, or a worker that is on its way and does not come. */
@@ -164,6 +181,7 @@ static uint64_t monitor_distress_locked(struct wqi_pool *pool, uint64_t now)
 	if (!pool->distress_ns)
 		pool->distress_ns = now + WQI_MAYDAY_FIRST_NS;
 	if (now >= pool->distress_ns) {
+		wqi_pool_splice_locked(pool);
 		wqi_mayday_locked(pool);
 		pool->distress_ns = now + WQI_MAYDAY_AGAIN_NS;
 	}
@@ -205,16 +223,40 @@ static bool monitor_may_end_locked(struct wqi_pool *pool)
 	return false;
 }
 
+/*
+ * With no lock held: do items start in number, and have those who run them been computing?  Who
+ * has blocked since is seen at the next look.
+ */
+static bool monitor_sees_flow(struct wqi_pool *pool)
+{
+	uint64_t now_started = wqi_load_relaxed(&pool->nr_started), cpu_ns, used_ns;
+	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
+	bool flows = now_started - pool->seen_started >= MONITOR_FLOW_ITEMS;
+
+	for (; worker && flows; worker = worker->all_next) {
+		if (!wqi_load_relaxed(&worker->counted))
+			continue;
+		flows = wqi_task_cpu_ns(wqi_load_acquire(&worker->tid), &cpu_ns);
+		used_ns = cpu_ns - worker->flow_cpu_ns;
+		worker->flow_cpu_ns = cpu_ns;
+		flows = flows && used_ns >= MONITOR_FLOW_NS;
+	}
+	if (flows)
+		pool->seen_started = now_started;
+	return flows;
+}
+
 /* When to look again (CLOCK_MONOTONIC), or 0: not before it is busy again. */
 static uint64_t monitor_look(struct wqi_pool *pool, uint64_t now)
 {
 	uint64_t started, next = now + MONITOR_INTERVAL_NS;
 	bool waiting, found;
 
+	if (monitor_sees_flow(pool))
+		return next;
 	wqi_pool_lock(pool);
-	wqi_pool_splice_locked(pool);
-	waiting = wqi_pool_has_work_locked(pool);
-	if (waiting)
+	waiting = monitor_sees_waiting_locked(pool);
+	if (wqi_pool_has_work_locked(pool))
 		wqi_pool_say_waiting_locked(pool);
 	started = pool->nr_started - pool->seen_started;
 	pool->seen_started = pool->nr_started;
@@ -223,8 +265,7 @@ static uint64_t monitor_look(struct wqi_pool *pool, uint64_t now)
 	found = monitor_judge_all(pool, waiting);
 
 	wqi_pool_lock(pool);
-	wqi_pool_splice_locked(pool);
-	waiting = wqi_pool_has_work_locked(pool);
+	waiting = monitor_sees_waiting_locked(pool);
 	if (found)
 		monitor_apply_locked(pool, waiting);
 	if (waiting || started)
@@ -248,9 +289,8 @@ static void monitor_begin(struct wqi_pool *pool, uint64_t now)
 	bool watched;
 
 	wqi_pool_lock(pool);
-	wqi_pool_splice_locked(pool);
 	/* A producer asks too: when workers are in items and it was not watched. */
-	if (pool->nr_idle < pool->nr_workers || wqi_pool_has_work_locked(pool))
+	if (pool->nr_idle < pool->nr_workers || monitor_sees_waiting_locked(pool))
 		wqi_store_relaxed(&pool->watched, true);
 	/* Who asked may have said so already; the first look finds whether it is over. */
 	watched = pool->watched && !pool->sole;

@@ -100,7 +100,7 @@ struct wqi_pool {
 	unsigned lazy_ns;	    /* L: how long to leave a busy inbox alone */
 	uint64_t item_ns;	    /* L: what an item costs, from its run to the next */
 	uint64_t nr_started;	    /* L+: items started */
-	uint64_t seen_started;	    /* L: nr_started at the watch's last look */
+	uint64_t seen_started;	    /* monitor only: nr_started at its last look */
 	bool watched;		    /* L+, cleared seq_cst (ORD-WATCH): the monitor looks by time */
 	bool offered;		    /* L: kick names somebody, though workers run */
 	unsigned quiet_looks;	    /* L: looks in a row that found nothing to do */

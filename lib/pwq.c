@@ -71,8 +71,9 @@ static bool pwq_has_room_locked(const struct wqi_pwq *pwq)
 {
 	if (pwq->held)
 		return false;
-	return pwq->shared ? !wqi_share_is_full(pwq->share)
-			   : pwq->nr_active < wqi_load_seq_cst(&wqi_pwq_share(pwq)->max);
+	if (pwq->shared)
+		return !wqi_share_is_full(pwq->share);
+	return pwq->nr_active + (pwq->next != NULL) < wqi_load_seq_cst(&wqi_pwq_share(pwq)->max);
 }
 
 /* A place for the first that waits. */
@@ -83,15 +84,32 @@ static bool pwq_take_locked(struct wqi_pwq *pwq)
 	return wqi_share_take_locked(pwq);
 }
 
-/* What waits already comes before. */
-WQI_SLOW bool wqi_pwq_start_slow_locked(struct wqi_pwq *pwq)
+/* What waits already comes before; @first: it has been waiting itself, before all others. */
+static bool pwq_may_start_locked(struct wqi_pwq *pwq, bool first)
 {
+	if (pwq->held || pwq->next || (!first && !cds_list_empty(&pwq->inactive)))
+		return false;
+	return pwq_take_locked(pwq);
+}
+
+WQI_SLOW bool wqi_pwq_start_slow_locked(struct wqi_pwq *pwq, struct cds_list_head *link)
+{
+	bool first = pwq->next == link;
+
 	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
-	if (pwq->held || !cds_list_empty(&pwq->inactive) || !pwq_take_locked(pwq))
-		return false;
-	pwq->nr_active++;
-	return true;
+	if (first)
+		pwq->next = NULL;
+	if (pwq_may_start_locked(pwq, first)) {
+		pwq->nr_active++;
+		return true;
+	}
+	cds_list_del(link);
+	if (first)
+		cds_list_add(link, &pwq->inactive);
+	else
+		cds_list_add_tail(link, &pwq->inactive);
+	return false;
 }
 
 static void pwq_activate_first_locked(struct wqi_pwq *pwq)
@@ -114,6 +132,27 @@ void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
 
 	while (!cds_list_empty(&pwq->inactive) && pwq_take_locked(pwq))
 		pwq_activate_first_locked(pwq);
+}
+
+void wqi_pwq_left_locked(struct wqi_pwq *pwq, const struct cds_list_head *link)
+{
+	if (wqi_likely(pwq->next != link))
+		return;
+	pwq->next = NULL;
+	wqi_pwq_activate_locked(pwq);
+}
+
+static void pwq_resume_locked(struct wqi_pwq *pwq)
+{
+	struct cds_list_head *link = pwq->inactive.next;
+
+	if (wqi_load_seq_cst(&wqi_pwq_share(pwq)->max) != 1 || !pwq_has_room_locked(pwq)) {
+		wqi_pwq_activate_locked(pwq);
+		return;
+	}
+	cds_list_del(link);
+	cds_list_add(link, &wqi_pwq_pool(pwq)->worklist);
+	pwq->next = link;
 }
 
 /* After the turn, the next item stands in line anew: pwqs take turns item by item. */
@@ -218,7 +257,7 @@ void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active)
 	if (wqi_unlikely(pwq->shared))
 		pwq_finish_shared_locked(pwq, active);
 	else if (active && !cds_list_empty(&pwq->inactive))
-		wqi_pwq_activate_locked(pwq);
+		pwq_resume_locked(pwq);
 	if (!--pwq->nr_in_flight[color] && wqi_unlikely(pwq->flush_mask))
 		pwq_color_ended_locked(pwq, color);
 }

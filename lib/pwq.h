@@ -33,12 +33,13 @@ struct wqi_pwq {
 	bool ready;					 /* L: inactive and work_color are set */
 	bool shared;					 /* L: it counts in its share */
 	unsigned nr_active;				 /* L: items started, or in ready_list */
-	uint32_t flush_mask;   /* L: colours that a flusher waits for; WQI_PWQ_RETIRED */
-	bool held;	       /* L+: of an ordered queue: an older table is not empty */
-	uint32_t mayday;       /* A, seq_cst: the rescuer is to come */
-	uint64_t nr_accepted;  /* L: items ever spliced */
-	uint64_t nr_completed; /* L: runs that have ended */
-	uint64_t cpu_ns;       /* L: what they cost */
+	struct cds_list_head *next; /* L: see wqi_pwq_finish_locked(); or NULL */
+	uint32_t flush_mask;	    /* L: colours that a flusher waits for; WQI_PWQ_RETIRED */
+	bool held;		    /* L+: of an ordered queue: an older table is not empty */
+	uint32_t mayday;	    /* A, seq_cst: the rescuer is to come */
+	uint64_t nr_accepted;	    /* L: items ever spliced */
+	uint64_t nr_completed;	    /* L: runs that have ended */
+	uint64_t cpu_ns;	    /* L: what they cost */
 	uint32_t nr_in_flight[WQI_NR_COLORS]; /* L: accepted and not finished */
 	uint64_t nr_intensive;		      /* L: runs found computing for long */
 	uint64_t nr_cm_wakeup;		      /* L: others were let in beside a blocked run */
@@ -104,17 +105,17 @@ void wqi_pwq_accept_locked(struct wqi_pwq *pwq, struct wq_work *work, uint64_t s
  */
 void wqi_pwq_accept_requeued_locked(struct wqi_pwq *pwq, uint64_t state);
 
-bool wqi_pwq_start_slow_locked(struct wqi_pwq *pwq);
+bool wqi_pwq_start_slow_locked(struct wqi_pwq *pwq, struct cds_list_head *link);
 
 /*
- * Count an item that is to start, and has not waited yet, as active.  False: it has to
- * wait in `inactive`.  ORD-LIMIT (a)
+ * Count an item of the worklist, that is to start, as active.  False: it was put into
+ * `inactive`, and has to wait.  ORD-LIMIT (a)
  */
-static inline bool wqi_pwq_start_locked(struct wqi_pwq *pwq)
+static inline bool wqi_pwq_start_locked(struct wqi_pwq *pwq, struct cds_list_head *link)
 {
-	if (wqi_unlikely(pwq->held || pwq->shared || !cds_list_empty(&pwq->inactive) ||
+	if (wqi_unlikely(pwq->held || pwq->shared || pwq->next || !cds_list_empty(&pwq->inactive) ||
 			 pwq->nr_active >= wqi_load_seq_cst(&wqi_pwq_share(pwq)->max)))
-		return wqi_pwq_start_slow_locked(pwq);
+		return wqi_pwq_start_slow_locked(pwq, link);
 	pwq->nr_active++;
 	return true;
 }
@@ -122,8 +123,17 @@ static inline bool wqi_pwq_start_locked(struct wqi_pwq *pwq)
 /* Let items that wait for room go to the pool's ready list. */
 void wqi_pwq_activate_locked(struct wqi_pwq *pwq);
 
-/* An item is done with: it ran, or was cancelled.  @active: it held a nr_active. */
+/*
+ * An item is done with: it ran, or was cancelled.  @active: it held a nr_active.
+ *
+ * Of one whose max_active is 1 the first that waits goes back to the front of the worklist,
+ * as `next`: what was accepted after it stays behind it there, and nothing needs to be
+ * written into it, as for one that holds a place.
+ */
 void wqi_pwq_finish_locked(struct wqi_pwq *pwq, unsigned color, bool active);
+
+/* An item was taken off its list, other than to start: if it was `next`, another is. */
+void wqi_pwq_left_locked(struct wqi_pwq *pwq, const struct cds_list_head *link);
 
 /* Its message has come.  Returns how many items went to the pool's ready list. */
 unsigned wqi_pwq_told_locked(struct wqi_pwq *pwq);

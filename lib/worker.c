@@ -181,11 +181,8 @@ static bool worker_collides_locked(struct wqi_pool *pool, struct wq_work *work)
 static inline bool worker_take_locked(struct wqi_pool *pool, struct cds_list_head *link,
 				      struct wqi_pwq *pwq, bool ready)
 {
-	if (!ready && wqi_unlikely(!wqi_pwq_start_locked(pwq))) {
-		cds_list_del(link);
-		cds_list_add_tail(link, &pwq->inactive);
+	if (!ready && wqi_unlikely(!wqi_pwq_start_locked(pwq, link)))
 		return false;
-	}
 	if (worker_collides_locked(pool, wqi_link_work(link)))
 		return false;
 	wqi_work_unlist_locked(wqi_link_work(link));

@@ -69,6 +69,7 @@ struct wqi_worker {
 	uint64_t seen_run;	  /* A, release; the monitor's: the run at its last look */
 	uint64_t seen_cpu_ns;	  /* A, relaxed; the monitor's: CPU time when it saw that first */
 	uint64_t last_cpu_ns;	  /* monitor only: CPU time at its last look */
+	uint64_t flow_cpu_ns;	  /* monitor only: the same, when it looked whether items flow */
 	uint32_t verdict;	  /* monitor only: what that look found */
 	uint64_t batch_start_ns;  /* S: when counting for pool->item_ns began */
 	uint64_t batch_started;	  /* S: pool->nr_started then */

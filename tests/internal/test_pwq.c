@@ -126,6 +126,108 @@ static void activation_keeps_the_order_and_the_limit(void **state)
 	tear_down(&top);
 }
 
+static bool start(struct bench_top *top, unsigned i)
+{
+	struct cds_list_head *link = wqi_work_link(&top->items[i]);
+
+	if (!wqi_pwq_start_locked(top->pwq, link))
+		return false;
+	wqi_work_unlist_locked(&top->items[i]);
+	return true;
+}
+
+/* One at a time: the first has run, two have waited, and of these the first is the next. */
+static void set_up_next(struct bench_top *top)
+{
+	set_up(top, 1);
+	assert_true(start(top, 0));
+	assert_false(start(top, 1));
+	assert_false(start(top, 2));
+	check_list(top, &top->pwq->inactive, 1, 2);
+	wqi_pwq_finish_locked(top->pwq, 0, true);
+	assert_int_equal(top->pwq->nr_active, 0);
+	assert_ptr_equal(top->pwq->next, wqi_work_link(&top->items[1]));
+	assert_ptr_equal(top->pool->worklist.next, wqi_work_link(&top->items[1]));
+	assert_ptr_equal(top->pool->worklist.next->next, wqi_work_link(&top->items[3]));
+	check_list(top, &top->pool->ready_list, 0, 0);
+	check_list(top, &top->pwq->inactive, 2, 1);
+}
+
+static void next_one_has_the_place(void **state)
+{
+	struct bench_top top;
+
+	set_up_next(&top);
+	wqi_pwq_activate_locked(top.pwq);
+	check_list(&top, &top.pwq->inactive, 2, 1);
+	assert_false(start(&top, 3));
+	check_list(&top, &top.pwq->inactive, 2, 2);
+	assert_true(start(&top, 1));
+	assert_null(top.pwq->next);
+	assert_int_equal(top.pwq->nr_active, 1);
+	assert_false(wqi_state(&top.items[1]) & WQI_COUNTED);
+	tear_down(&top);
+}
+
+/* ... of all that was accepted: when nothing waits, the worklist is enough again. */
+static void next_ones_come_in_order(void **state)
+{
+	struct bench_top top;
+	unsigned i;
+
+	set_up_next(&top);
+	for (i = 1; i < NR_ITEMS; i++) {
+		assert_ptr_equal(top.pool->worklist.next, wqi_work_link(&top.items[i]));
+		assert_true(start(&top, i));
+		wqi_pwq_finish_locked(top.pwq, 0, true);
+		assert_int_equal(top.pwq->next != NULL, i < 2);
+	}
+	assert_true(wqi_pwq_is_idle_locked(top.pwq));
+	tear_down(&top);
+}
+
+static void next_one_is_cancelled_and_another_follows(void **state)
+{
+	struct bench_top top;
+
+	set_up_next(&top);
+	wqi_work_unlist_locked(&top.items[3]);
+	wqi_pwq_left_locked(top.pwq, wqi_work_link(&top.items[3]));
+	check_list(&top, &top.pwq->inactive, 2, 1);
+	wqi_work_unlist_locked(&top.items[1]);
+	wqi_pwq_left_locked(top.pwq, wqi_work_link(&top.items[1]));
+	wqi_pwq_finish_locked(top.pwq, 0, false);
+	assert_null(top.pwq->next);
+	check_list(&top, &top.pool->ready_list, 2, 1);
+	assert_int_equal(top.pwq->nr_active, 1);
+	tear_down(&top);
+}
+
+/* Frozen, or with an older table that is not empty. */
+static void next_one_that_may_not_start_waits_before_all_others(void **state)
+{
+	struct bench_top top;
+	bool held;
+
+	for (held = false;; held = true) {
+		set_up_next(&top);
+		top.pwq->held = held;
+		top.pwq->share->max = held;
+		assert_false(start(&top, 1));
+		assert_null(top.pwq->next);
+		check_list(&top, &top.pwq->inactive, 1, 2);
+		wqi_pwq_activate_locked(top.pwq);
+		check_list(&top, &top.pwq->inactive, 1, 2);
+		top.pwq->held = false;
+		top.pwq->share->max = 1;
+		wqi_pwq_activate_locked(top.pwq);
+		check_list(&top, &top.pool->ready_list, 1, 1);
+		tear_down(&top);
+		if (held)
+			break;
+	}
+}
+
 static void splice_gives_the_present_colour(void **state)
 {
 	struct bench_top top;
@@ -194,6 +296,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(splice_keeps_the_order_and_counts),
 		cmocka_unit_test(activation_keeps_the_order_and_the_limit),
+		cmocka_unit_test(next_one_has_the_place),
+		cmocka_unit_test(next_ones_come_in_order),
+		cmocka_unit_test(next_one_is_cancelled_and_another_follows),
+		cmocka_unit_test(next_one_that_may_not_start_waits_before_all_others),
 		cmocka_unit_test(splice_gives_the_present_colour),
 		cmocka_unit_test(cancel_that_interrupts_the_library_only_marks),
 	};
