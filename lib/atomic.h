@@ -52,4 +52,15 @@ static inline void wqi_cpu_relax(void)
 #endif
 }
 
+/* Have the line of @p ours: who only reads it, and then writes, waits for other CPUs twice. */
+static inline void wqi_prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	/* Of processors that do not know it, 64-bit ones pass over it. */
+	__asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 #endif /* WQI_ATOMIC_H */

@@ -23,8 +23,10 @@ static inline bool wqi_inbox_is_empty(const struct wqi_inbox *inbox)
 static inline void wqi_inbox_push(struct wqi_inbox *inbox, struct wq_work *work)
 {
 	struct cds_list_head *link = wqi_work_link(work);
-	struct cds_list_head *top = wqi_load_relaxed(&inbox->top);
+	struct cds_list_head *top;
 
+	wqi_prefetch_write(inbox);
+	top = wqi_load_relaxed(&inbox->top);
 	do {
 		wqi_yield_point();
 		link->next = top;
