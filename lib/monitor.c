@@ -265,6 +265,9 @@ static uint64_t monitor_look(struct wqi_pool *pool, uint64_t now)
 	found = monitor_judge_all(pool, waiting);
 
 	wqi_pool_lock(pool);
+	/* Whether somebody is let in for who blocks goes by the lists, and is counted by them. */
+	if (found && wqi_pool_splice_locked(pool))
+		wqi_pool_say_waiting_locked(pool);
 	waiting = monitor_sees_waiting_locked(pool);
 	if (found)
 		monitor_apply_locked(pool, waiting);
