@@ -14,7 +14,8 @@
 
 bool wqi_pool_wake(struct wqi_worker *worker)
 {
-	wqi_store_relaxed(&worker->woken_ns, wqi_now_ns());
+	if (wqi_load_relaxed(&worker->wake) != 1)
+		wqi_store_relaxed(&worker->woken_ns, wqi_now_ns());
 	/* 2: by a sentinel, which may not get to run again soon. */
 	if (wqi_xchg(&worker->wake, 1) == 1)
 		return false;

@@ -223,24 +223,32 @@ static bool monitor_may_end_locked(struct wqi_pool *pool)
 	return false;
 }
 
+/* Has it had the CPU since the last such look, and is it not in the same item as then? */
+static bool monitor_sees_worker_flow(struct wqi_worker *worker)
+{
+	uint64_t run = wqi_load_acquire(&worker->run), cpu_ns, used_ns;
+	bool known = wqi_task_cpu_ns(wqi_load_acquire(&worker->tid), &cpu_ns);
+	bool same = run & 1 && run == worker->flow_run;
+
+	used_ns = cpu_ns - worker->flow_cpu_ns;
+	worker->flow_cpu_ns = cpu_ns;
+	worker->flow_run = run;
+	return known && !same && used_ns >= MONITOR_FLOW_NS;
+}
+
 /*
- * With no lock held: do items start in number, and have those who run them been computing?  Who
- * has blocked since is seen at the next look.
+ * With no lock held: do items start in number, by workers that all get on?  Who has blocked since
+ * is seen at the next look; who computes for long, beside others, is judged as ever.
  */
 static bool monitor_sees_flow(struct wqi_pool *pool)
 {
-	uint64_t now_started = wqi_load_relaxed(&pool->nr_started), cpu_ns, used_ns;
 	struct wqi_worker *worker = wqi_load_acquire(&pool->workers);
+	uint64_t now_started = wqi_load_relaxed(&pool->nr_started);
 	bool flows = now_started - pool->seen_started >= MONITOR_FLOW_ITEMS;
 
-	for (; worker && flows; worker = worker->all_next) {
-		if (!wqi_load_relaxed(&worker->counted))
-			continue;
-		flows = wqi_task_cpu_ns(wqi_load_acquire(&worker->tid), &cpu_ns);
-		used_ns = cpu_ns - worker->flow_cpu_ns;
-		worker->flow_cpu_ns = cpu_ns;
-		flows = flows && used_ns >= MONITOR_FLOW_NS;
-	}
+	for (; worker && flows; worker = worker->all_next)
+		if (wqi_load_relaxed(&worker->counted))
+			flows = monitor_sees_worker_flow(worker);
 	if (flows)
 		pool->seen_started = now_started;
 	return flows;

@@ -72,7 +72,7 @@ struct wqi_waiter {
 	bool spin;		   /* I: the item may end soon, on another CPU */
 	bool elsewhere;		   /* L: it was cancelled, but runs in another pool */
 	unsigned cpu;		   /* L: where it came from */
-	uint64_t posted_ns;	   /* L: when it was woken, if it slept */
+	uint64_t posted_ns;	   /* by `done`, stored before: when it was woken, if it slept */
 	uint32_t done;		   /* A, release/acquire: futex word */
 };
 

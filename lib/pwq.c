@@ -128,8 +128,16 @@ static void pwq_activate_first_locked(struct wqi_pwq *pwq)
  */
 void wqi_pwq_activate_locked(struct wqi_pwq *pwq)
 {
+	struct cds_list_head *next = pwq->next;
+
 	wqi_assert_held(&wqi_pwq_pool(pwq)->lock);
 
+	/* Or, where there is room for more by now, those behind it would come before. */
+	if (wqi_unlikely(next)) {
+		pwq->next = NULL;
+		cds_list_del(next);
+		cds_list_add(next, &pwq->inactive);
+	}
 	while (!cds_list_empty(&pwq->inactive) && pwq_take_locked(pwq))
 		pwq_activate_first_locked(pwq);
 }

@@ -28,7 +28,7 @@ struct wqi_worker {
 	uint32_t blocked_how; /* A, relaxed: enum wqi_blocked */
 	pid_t tid;	      /* A, release: 0 until the thread runs */
 	uint32_t epoch;	      /* I for the thread: wqi_cpus.epoch when it was made */
-	bool others_wait;     /* L+, relaxed: items wait in the pool while it runs */
+	bool others_wait;     /* L+, relaxed: items wait in the pool while it runs, or spins */
 	bool in_lock;	      /* A, relaxed; S: it waits for a pool's lock, and is not blocked */
 	bool counted;	      /* L+, relaxed: is one of pool->nr_running */
 	unsigned cpu;	      /* A, relaxed; S: where its run began */
@@ -45,39 +45,40 @@ struct wqi_worker {
 	uint64_t idle_since_ns;		/* L */
 	unsigned last_cpu;		/* L: where it became idle */
 	uint32_t wake;			/* A, seq_cst: futex word; 1: woken, 2: by a sentinel */
-	uint64_t woken_ns;		/* A, relaxed: when it was woken last */
-	bool idle;			/* L: on pool->idle */
-	unsigned place;			/* L: its place among pool->runners, if it is counted */
-	bool rescuing;			/* L: it is out, in another pool than its home */
-	struct wqi_pool *home;		/* S: a rescuer's, while it is out */
-	struct wqi_pool *out_at;	/* home's L: whose CPUs it is to have, while it is out */
-	struct wqi_table *rescues;	/* S: whose pwqs it serves, one of `users` */
-	unsigned nr_regions;		/* S: wq_block_begin() calls that are open */
-	bool retire;			/* L: told to end */
-	bool marked;			/* L: there is something to be seen to at the run's end */
-	bool described;			/* L: desc is of the item that runs */
-	bool hogged;			/* L: the run was found to be CPU intensive */
-	bool intensive;			/* L: the run is of a queue that says so of all */
-	unsigned id;			/* I */
-	pthread_t thread;		/* manager only */
-	bool measure;			/* L: the CPU time of this run is measured */
-	bool is_long;			/* L: the monitor saw the run twice */
-	bool aside;			/* S: it does not count in its pool: sole, or rescuing */
-	uint64_t cpu_mark_ns;		/* S: CPU time that is charged to queues already */
-	uint64_t cpu_used_ns;		/* S: what the run took, if it was measured */
-	const void *call_fn;	  /* A, relaxed: what the run calls, if its function is ours */
-	uint64_t seen_run;	  /* A, release; the monitor's: the run at its last look */
-	uint64_t seen_cpu_ns;	  /* A, relaxed; the monitor's: CPU time when it saw that first */
-	uint64_t last_cpu_ns;	  /* monitor only: CPU time at its last look */
-	uint64_t flow_cpu_ns;	  /* monitor only: the same, when it looked whether items flow */
-	uint32_t verdict;	  /* monitor only: what that look found */
-	uint64_t batch_start_ns;  /* S: when counting for pool->item_ns began */
-	uint64_t batch_started;	  /* S: pool->nr_started then */
-	unsigned batch_items;	  /* S: items that this worker has run since */
-	struct wqi_worker *late;  /* S: who was on its way at the last look */
-	unsigned beside;	  /* S: runs in a row with a flusher on this very CPU */
-	uint32_t invited;	  /* A, relaxed: one more than a CPU found idle, or 0 */
-	char desc[WQ_DESC_BYTES]; /* L: what its item says of itself, if described */
+	uint64_t woken_ns;	   /* A, relaxed: when it was woken last, if not by a sentinel */
+	bool idle;		   /* L: on pool->idle */
+	unsigned place;		   /* L: its place among pool->runners, if it is counted */
+	bool rescuing;		   /* L: it is out, in another pool than its home */
+	struct wqi_pool *home;	   /* S: a rescuer's, while it is out */
+	struct wqi_pool *out_at;   /* home's L: whose CPUs it is to have, while it is out */
+	struct wqi_table *rescues; /* S: whose pwqs it serves, one of `users` */
+	unsigned nr_regions;	   /* S: wq_block_begin() calls that are open */
+	bool retire;		   /* L: told to end */
+	bool marked;		   /* L: there is something to be seen to at the run's end */
+	bool described;		   /* L: desc is of the item that runs */
+	bool hogged;		   /* L: the run was found to be CPU intensive */
+	bool intensive;		   /* L: the run is of a queue that says so of all */
+	unsigned id;		   /* I */
+	pthread_t thread;	   /* manager only */
+	bool measure;		   /* L: the CPU time of this run is measured */
+	bool is_long;		   /* L: the monitor saw the run twice */
+	bool aside;		   /* S: it does not count in its pool: sole, or rescuing */
+	uint64_t cpu_mark_ns;	   /* S: CPU time that is charged to queues already */
+	uint64_t cpu_used_ns;	   /* S: what the run took, if it was measured */
+	const void *call_fn;	   /* A, relaxed: what the run calls, if its function is ours */
+	uint64_t seen_run;	   /* A, release; the monitor's: the run at its last look */
+	uint64_t seen_cpu_ns;	   /* A, relaxed; the monitor's: CPU time when it saw that first */
+	uint64_t last_cpu_ns;	   /* monitor only: CPU time at its last look */
+	uint64_t flow_cpu_ns;	   /* monitor only: the same, when it looked whether items flow */
+	uint64_t flow_run;	   /* monitor only: the run then */
+	uint32_t verdict;	   /* monitor only: what that look found */
+	uint64_t batch_start_ns;   /* S: when counting for pool->item_ns began */
+	uint64_t batch_started;	   /* S: pool->nr_started then */
+	unsigned batch_items;	   /* S: items that this worker has run since */
+	struct wqi_worker *late;   /* S: who was on its way at the last look */
+	unsigned beside;	   /* S: runs in a row with a flusher on this very CPU */
+	uint32_t invited;	   /* A, relaxed: one more than a CPU found idle, or 0 */
+	char desc[WQ_DESC_BYTES];  /* L: what its item says of itself, if described */
 };
 
 /* The worker that the calling thread is, or NULL. */

@@ -158,14 +158,28 @@ static void next_one_has_the_place(void **state)
 	struct bench_top top;
 
 	set_up_next(&top);
-	wqi_pwq_activate_locked(top.pwq);
-	check_list(&top, &top.pwq->inactive, 2, 1);
+	assert_true(wqi_pwq_is_congested_locked(top.pwq));
 	assert_false(start(&top, 3));
 	check_list(&top, &top.pwq->inactive, 2, 2);
 	assert_true(start(&top, 1));
 	assert_null(top.pwq->next);
 	assert_int_equal(top.pwq->nr_active, 1);
 	assert_false(wqi_state(&top.items[1]) & WQI_COUNTED);
+	tear_down(&top);
+}
+
+/* ... also if max_active is raised meanwhile. */
+static void next_one_is_before_those_that_are_let_in(void **state)
+{
+	struct bench_top top;
+
+	set_up_next(&top);
+	top.pwq->share->max = 3;
+	wqi_pwq_activate_locked(top.pwq);
+	assert_null(top.pwq->next);
+	check_list(&top, &top.pool->ready_list, 1, 2);
+	check_list(&top, &top.pool->worklist, 3, 3);
+	assert_int_equal(top.pwq->nr_active, 2);
 	tear_down(&top);
 }
 
@@ -253,7 +267,10 @@ static void splice_gives_the_present_colour(void **state)
 static void check_mark(bool listed)
 {
 	struct wq *wq = wq_alloc("ordered", WQ_ORDERED, 0);
+	int cancelled, again, queued;
 	struct probe gate, probe;
+	struct wqi_pool *pool;
+	unsigned busy;
 
 	probe_init_gate(&gate);
 	probe_init(&probe);
@@ -261,20 +278,20 @@ static void check_mark(bool listed)
 	latch_wait(&gate.started, 1);
 	assert_int_equal(wq_queue(wq, &probe.work), 1);
 	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_PENDING);
-	if (listed) {
-		struct wqi_pool *pool = wqi_queue_pwq_rcu(wq, 0)->pool;
-
-		wqi_pool_lock(pool);
+	/* As if its holder were interrupted; the monitor would have the mark end. */
+	pool = wqi_queue_pwq_rcu(wq, 0)->pool;
+	wqi_pool_lock(pool);
+	if (listed)
 		wqi_pool_splice_locked(pool);
-		wqi_pool_unlock(pool);
-	}
-
-	wqi_pool_locks_held++;
-	assert_int_equal(wq_work_cancel(&probe.work), 1);
-	assert_int_equal(wq_work_cancel(&probe.work), 0);
-	wqi_pool_locks_held--;
-	assert_int_equal(wq_work_busy(&probe.work), WQ_BUSY_PENDING | WQ_BUSY_CANCELING);
-	assert_int_equal(wq_queue(wq, &probe.work), -EBUSY);
+	cancelled = wq_work_cancel(&probe.work);
+	again = wq_work_cancel(&probe.work);
+	busy = wq_work_busy(&probe.work);
+	queued = wq_queue(wq, &probe.work);
+	wqi_pool_unlock(pool);
+	assert_int_equal(cancelled, 1);
+	assert_int_equal(again, 0);
+	assert_int_equal(busy, WQ_BUSY_PENDING | WQ_BUSY_CANCELING);
+	assert_int_equal(queued, -EBUSY);
 
 	latch_post(&gate.open);
 	assert_int_equal(wq_flush(wq), 0);
@@ -297,6 +314,7 @@ int main(void)
 		cmocka_unit_test(splice_keeps_the_order_and_counts),
 		cmocka_unit_test(activation_keeps_the_order_and_the_limit),
 		cmocka_unit_test(next_one_has_the_place),
+		cmocka_unit_test(next_one_is_before_those_that_are_let_in),
 		cmocka_unit_test(next_ones_come_in_order),
 		cmocka_unit_test(next_one_is_cancelled_and_another_follows),
 		cmocka_unit_test(next_one_that_may_not_start_waits_before_all_others),

@@ -49,14 +49,9 @@ static void run_one(struct wq_work *work, uint32_t ns)
 	assert_true(wq_work_flush(work) >= 0);
 }
 
-static bool someone_spins(void)
+static bool everybody_sleeps_locked(void)
 {
-	bool spins;
-
-	wqi_pool_lock(pool);
-	spins = pool->spinner;
-	wqi_pool_unlock(pool);
-	return spins;
+	return pool->nr_idle == pool->nr_workers;
 }
 
 static bool everybody_sleeps(void)
@@ -64,28 +59,48 @@ static bool everybody_sleeps(void)
 	bool sleeps;
 
 	wqi_pool_lock(pool);
-	sleeps = pool->nr_idle == pool->nr_workers;
+	sleeps = everybody_sleeps_locked();
 	wqi_pool_unlock(pool);
 	return sleeps;
+}
+
+/* With the pool locked, a worker that waits awake; it began only lately. */
+static struct wqi_worker *lock_beside_spinner(struct wq_work *work)
+{
+	bool over;
+
+	for (;;) {
+		run_one(work, LONG_NS);
+		do {
+			wqi_pool_lock(pool);
+			if (pool->spinner)
+				return pool->spinner;
+			over = everybody_sleeps_locked();
+			wqi_pool_unlock(pool);
+			sched_yield();
+		} while (!over);
+	}
 }
 
 /* As a flusher does that is quicker than the worker: the inbox is empty when that looks. */
 static void who_empties_the_inbox_tells_the_spinner(void **state)
 {
+	struct wqi_worker *spinner;
 	struct wq_work first, second;
+	bool told_before, told;
+	unsigned nr;
 
 	skip_with_one_cpu();
-	run_one(&first, LONG_NS);
-	while (!someone_spins())
-		sched_yield();
 	wq_work_init(&second, note_pool, NULL);
-	wqi_pool_lock(pool);
-	assert_non_null(pool->spinner);
-	assert_false(pool->spinner->others_wait);
-	assert_int_equal(wq_queue(wq, &second), 1);
-	assert_int_equal(wqi_pool_splice_locked(pool), 1);
-	assert_true(pool->spinner->others_wait);
+	spinner = lock_beside_spinner(&first);
+	told_before = spinner->others_wait;
+	wq_queue(wq, &second);
+	nr = wqi_pool_splice_locked(pool);
+	told = spinner->others_wait;
 	wqi_pool_unlock(pool);
+	assert_false(told_before);
+	assert_int_equal(nr, 1);
+	assert_true(told);
 	assert_true(wq_work_flush(&second) >= 0);
 }
 
@@ -97,19 +112,14 @@ static void spinner_listens(void **state)
 	bool told, sleeps;
 
 	skip_with_one_cpu();
-	run_one(&work, LONG_NS);
-	while (!someone_spins())
-		sched_yield();
-	wqi_pool_lock(pool);
-	spinner = pool->spinner;
-	assert_non_null(spinner);
+	spinner = lock_beside_spinner(&work);
 	wqi_pool_say_waiting_locked(pool);
 	wqi_pool_unlock(pool);
 	do {
 		wqi_pool_lock(pool);
 		told = spinner->others_wait;
+		sleeps = everybody_sleeps_locked();
 		wqi_pool_unlock(pool);
-		sleeps = everybody_sleeps();
 	} while (told && !sleeps);
 	assert_false(told);
 }
@@ -117,6 +127,7 @@ static void spinner_listens(void **state)
 static void waiting_is_no_cost_of_items(void **state)
 {
 	struct wq_work work;
+	uint64_t item_ns;
 
 	skip_with_one_cpu();
 	while (!everybody_sleeps())
@@ -128,8 +139,9 @@ static void waiting_is_no_cost_of_items(void **state)
 	while (!everybody_sleeps())
 		sched_yield();
 	wqi_pool_lock(pool);
-	assert_true(pool->item_ns && pool->item_ns < LONG_NS / 2);
+	item_ns = pool->item_ns;
 	wqi_pool_unlock(pool);
+	assert_true(item_ns && item_ns < LONG_NS / 2);
 }
 
 static uint32_t adapted(uint32_t ns, uint64_t waited_ns, uint64_t woken_after_ns)

@@ -396,6 +396,54 @@ static void intensive_item_does_not_hold_up_a_stream_of_short_ones(void **state)
 	assert_int_equal(wq_destroy(wq), 0);
 }
 
+/* --- one that computes beside many short ones --- */
+
+static struct {
+	struct wq_work short_one, long_one;
+	struct wq *wq;
+	unsigned long runs, stop;
+} beside;
+
+static void short_fn(struct wq_work *work, void *ctx)
+{
+	count_up(&beside.runs);
+	if (!count_get(&beside.stop))
+		wq_queue(beside.wq, work);
+}
+
+static void long_fn(struct wq_work *work, void *ctx)
+{
+	compute_ns(200000000);
+}
+
+/* It began as one of many that are cheap, so nobody has measured it, and the others go on. */
+static void intensive_item_beside_a_flow_of_short_ones_is_named(void **state)
+{
+	unsigned i, rounds = 3;
+
+	skip_if_cpus_are_pretended();
+	if (usable_cpu(1) < 0)
+		skip();
+	beside.wq = wq_alloc("beside", 0, 0);
+	wq_work_init(&beside.short_one, short_fn, NULL);
+	wq_work_init(&beside.long_one, long_fn, NULL);
+	assert_int_equal(wq_queue(beside.wq, &beside.short_one), 1);
+	for (i = 0; i < rounds; i++) {
+		count_set(&beside.runs, 0);
+		while (count_get(&beside.runs) < 10000)
+			sched_yield();
+		assert_int_equal(wq_queue(beside.wq, &beside.long_one), 1);
+		assert_true(wq_work_flush(&beside.long_one) >= 0);
+	}
+	count_set(&beside.stop, 1);
+	assert_int_equal(wq_flush(beside.wq), 0);
+	if (checker_is_exact()) {
+		assert_int_equal(times_named((const void *)long_fn), rounds);
+		assert_true(stats_of(beside.wq).cpu_time_ns >= rounds * UINT64_C(200000000));
+	}
+	assert_int_equal(wq_destroy(beside.wq), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,6 +453,7 @@ int main(void)
 		cmocka_unit_test(intensive_queue_lets_the_next_in_at_once),
 		cmocka_unit_test(intensive_is_not_said_of_short_items),
 		cmocka_unit_test(intensive_item_does_not_hold_up_a_stream_of_short_ones),
+		cmocka_unit_test(intensive_item_beside_a_flow_of_short_ones_is_named),
 		cmocka_unit_test(cpu_time_is_what_the_items_used),
 		cmocka_unit_test(cpu_time_of_sleepers_is_next_to_nothing),
 		cmocka_unit_test(hogs_come_sorted_and_no_more_than_asked_for),
