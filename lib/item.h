@@ -154,9 +154,10 @@ static inline uint64_t wqi_state_change(struct wq_work *work, uint64_t clear, ui
 }
 
 /*
- * The link.  In an inbox only `next` is used.  On a list (under the lock of the
- * pool that owns it) both are; otherwise `prev` is NULL, which tells an item on
- * a list from one that is claimed and still on its way.
+ * The link.  In an inbox `next` is used, and `prev` may be an odd number: when it was
+ * pushed (inbox.h).  On a list (under the lock of the pool that owns it) both are used;
+ * otherwise `prev` is NULL.  So `prev` tells an item on a list from one that is claimed
+ * and still on its way.
  */
 static inline struct cds_list_head *wqi_work_link(struct wq_work *work)
 {
@@ -170,7 +171,9 @@ static inline struct wq_work *wqi_link_work(struct cds_list_head *link)
 
 static inline bool wqi_work_is_listed_locked(struct wq_work *work)
 {
-	return wqi_work_link(work)->prev != NULL;
+	uintptr_t prev = (uintptr_t)wqi_load_relaxed(&wqi_work_link(work)->prev);
+
+	return prev && !(prev & 1);
 }
 
 static inline void wqi_work_unlist_locked(struct wq_work *work)

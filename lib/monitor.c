@@ -142,8 +142,7 @@ static unsigned monitor_count_locked(const struct cds_list_head *list)
 /* One that waits while others start is the next to start: so it is where two threads take turns. */
 static bool monitor_sees_backlog_locked(struct wqi_pool *pool)
 {
-	struct cds_list_head *top = wqi_load_acquire(&pool->inbox.top);
-	unsigned nr = (top != NULL) + (top && top->next);
+	unsigned nr = wqi_inbox_count(&pool->inbox);
 
 	nr += monitor_count_locked(&pool->worklist) + monitor_count_locked(&pool->ready_list);
 	return nr > 1;

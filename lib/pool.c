@@ -65,15 +65,17 @@ static void pool_free_runners(struct wqi_pool *pool)
 		wqi_free(pool->runners, pool->nr_runners * sizeof(struct wqi_worker *));
 }
 
-static struct wqi_pool *pool_new_unbound(unsigned nr_runners)
+static struct wqi_pool *pool_new_unbound(unsigned nr_cpus)
 {
 	struct wqi_pool *pool = wqi_zalloc(sizeof(*pool));
 
 	if (!pool)
 		return NULL;
-	pool->nr_runners = nr_runners;
-	pool->runners = wqi_zalloc(nr_runners * sizeof(struct wqi_worker *));
-	if (!pool->runners) {
+	pool->nr_runners = pool_nr_runners(nr_cpus);
+	pool->runners = wqi_zalloc(pool->nr_runners * sizeof(struct wqi_worker *));
+	if (!pool->runners || wqi_inbox_init(&pool->inbox, nr_cpus)) {
+		if (pool->runners)
+			pool_free_runners(pool);
 		wqi_free(pool, sizeof(*pool));
 		return NULL;
 	}
@@ -90,14 +92,14 @@ static struct wqi_pool *pool_new_unbound(unsigned nr_runners)
  */
 struct wqi_pool *wqi_pool_unbound(struct wqi_pods *pods, unsigned pod, unsigned level)
 {
-	unsigned nr_runners = pool_nr_runners(pods->pod[pod].nr_cpus);
+	unsigned nr_cpus = pods->pod[pod].nr_cpus;
 	struct wqi_pool *pool;
 
 	for (pool = pool_unbound; pool; pool = pool->unbound_next)
-		if (!pool->dedicated && !pool->pods && pool->nr_runners >= nr_runners)
+		if (!pool->dedicated && !pool->pods && pool->nr_runners >= pool_nr_runners(nr_cpus))
 			break;
 	if (!pool)
-		pool = pool_new_unbound(nr_runners);
+		pool = pool_new_unbound(nr_cpus);
 	if (!pool)
 		return NULL;
 	wqi_pool_lock(pool);
@@ -245,6 +247,7 @@ void wqi_pools_free(void)
 		next = pool->unbound_next;
 		pool_free_workers(pool);
 		pool_free_runners(pool);
+		wqi_inbox_destroy(&pool->inbox);
 		wqi_free(pool, sizeof(*pool));
 	}
 	for (i = 0; percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++)
@@ -275,11 +278,13 @@ static void pool_reset(struct wqi_pool *pool)
 		.closing = pool->pods && pool->pods->ended,
 		.runners = pool->runners == pool->few ? NULL : pool->runners,
 		.nr_runners = pool->nr_runners,
+		.inbox = pool->inbox,
 		.workers = workers,
 		.next_worker_id = pool->next_worker_id,
 	};
 
 	*pool = was;
+	wqi_inbox_reset(&pool->inbox);
 	if (pool->runners)
 		memset(pool->runners, 0, pool->nr_runners * sizeof(struct wqi_worker *));
 	for (worker = workers; worker; worker = worker->all_next) {
@@ -300,7 +305,7 @@ void wqi_pools_reset(void)
 	/* Untouched ones are zero, and remain untouched. */
 	for (i = 0; pool_percpu && i < WQI_NR_PERCPU * wqi_cpus.nr; i++) {
 		pool = &pool_percpu[i];
-		if (pool->ready || pool->inbox.top || pool->kick || pool->to_manager.made ||
+		if (pool->ready || pool->inbox.first.top || pool->kick || pool->to_manager.made ||
 		    pool->lock.word)
 			pool_reset(pool);
 	}
@@ -350,22 +355,24 @@ static void pool_note_batch_locked(struct wqi_pool *pool, unsigned nr)
  */
 unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 {
-	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist, *link, *older;
+	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist, *link;
+	struct wqi_inbox_taken taken;
 	struct wqi_pwq *pwq = NULL;
 	uint32_t id = 0;
 	unsigned nr = 0, nr_ready = 0;
 
 	wqi_assert_held(&pool->lock);
 
-	if (!wqi_load_relaxed(&pool->inbox.top))
+	if (wqi_inbox_is_empty(&pool->inbox))
 		return 0;
-	for (link = wqi_inbox_take_all(&pool->inbox); link; link = older) {
+	wqi_inbox_take(&pool->inbox, &taken);
+	while ((link = wqi_inbox_next(&taken))) {
 		struct wq_work *work = wqi_link_work(link);
 		uint64_t state = wqi_state(work);
 
-		older = link->next;
 		if (wqi_unlikely(state & WQI_CANCEL)) {
 			/* Cancelled on its way: this ends it.  Not ours any more. */
+			wqi_store_relaxed(&link->prev, (struct cds_list_head *)NULL);
 			if (state & WQI_INIT)
 				wqi_pool_unclaim_locked(pool, work, 0);
 			else
@@ -378,12 +385,12 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 			wqi_assert(pwq && wqi_pwq_pool(pwq) == pool);
 		}
 		link->next = newer;
-		newer->prev = link;
+		wqi_store_relaxed(&newer->prev, link);
 		newer = link;
 		wqi_pwq_accept_locked(pwq, work, state);
 		nr++;
 	}
-	newer->prev = tail;
+	wqi_store_relaxed(&newer->prev, tail);
 	tail->next = newer;
 	pool_note_batch_locked(pool, nr);
 	/* A flusher's, a canceller's: the inbox is empty again before the spinner has looked. */

@@ -77,9 +77,9 @@ struct wqi_waiter {
 };
 
 struct wqi_pool {
-	/* What producers write. */
-	struct wqi_inbox inbox; /* A */
-	uintptr_t kick;		/* A, seq_cst: ORD-SLEEP */
+	/* What producers use: of the inbox each writes its slot. */
+	uintptr_t kick; /* A, seq_cst: ORD-SLEEP */
+	struct wqi_inbox inbox;
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;

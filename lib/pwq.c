@@ -15,6 +15,7 @@ void wqi_pwq_prepare(struct wqi_pwq *pwq, struct wq *wq, uint32_t id, struct wqi
 {
 	wqi_store_relaxed(&pwq->wq, wq);
 	wqi_store_relaxed(&pwq->id, id);
+	wqi_store_relaxed(&pwq->in_order, (wq->flags & WQ_ORDERED) != 0);
 	wqi_store_seq_cst(&pwq->pool, pool);
 }
 

@@ -27,6 +27,7 @@ struct wqi_pwq {
 	uint32_t work_color;	 /* L+: what new items get */
 	struct wqi_share *share; /* A, relaxed; constant once pool is set: of max_active */
 	struct wqi_table *table; /* A, relaxed; constant once pool is set: whose it is */
+	bool in_order;		 /* A, relaxed; constant once pool is set: all in that of pushing */
 
 	/* What the pool's workers write. */
 	struct cds_list_head inactive WQI_CACHE_ALIGNED; /* L: items past max_active */

@@ -252,10 +252,15 @@ static int work_claim(struct wq *wq, struct wq_work *work, struct wqi_pwq *pwq, 
 	return 1;
 }
 
-static inline void work_push(struct wqi_pool *pool, struct wq_work *work)
+static inline void work_push(struct wqi_pwq *pwq, unsigned cpu, struct wq_work *work)
 {
+	struct wqi_pool *pool = wqi_pwq_pool(pwq);
+
 	wqi_pause_point("push");
-	wqi_inbox_push(&pool->inbox, work);
+	if (wqi_unlikely(wqi_load_relaxed(&pwq->in_order)))
+		wqi_inbox_push(&pool->inbox, work);
+	else
+		wqi_inbox_push_from(&pool->inbox, cpu, work);
 	wqi_pool_kick(pool);
 }
 
@@ -287,7 +292,7 @@ static inline void work_push_inside(struct wqi_worker *self, struct wqi_pwq *pwq
 	struct wqi_pool *pool = wqi_pwq_pool(pwq);
 
 	if (wqi_load_relaxed(&pool->bias) != self) {
-		work_push(pool, work);
+		work_push(pwq, wqi_cpu_current(), work);
 		return;
 	}
 	wqi_pause_point("put");
@@ -362,7 +367,7 @@ int wqi_queue_work(struct wq *wq, struct wq_work *work, int cpu)
 	pwq = wqi_queue_pwq_rcu(wq, cpu < 0 ? here : (unsigned)cpu);
 	ret = work_claim(wq, work, pwq, &pwq);
 	if (ret > 0 && pwq)
-		work_push(wqi_pwq_pool(pwq), work);
+		work_push(pwq, here, work);
 	wqi_rcu_read_unlock(token);
 	return ret;
 }
@@ -376,7 +381,7 @@ void wqi_queue_claimed(struct wq *wq, struct wq_work *work, int cpu)
 		return;
 	if (wqi_unlikely(work->wq_fn == wq_zephyr_run))
 		wqi_zephyr_note_queue(work, wqi_pwq_wq(pwq)->zephyr);
-	work_push(wqi_pwq_pool(pwq), work);
+	work_push(pwq, wqi_cpu_current(), work);
 }
 
 int wq_queue(struct wq *wq, struct wq_work *work)

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The small parts: numbers, inbox, lock, memory, state word. */
+/* The small parts: numbers, lock, memory, state word. */
 #include "support.h"
 
 #include "ids.h"
-#include "inbox.h"
+#include "item.h"
 #include "lock.h"
 #include "mem.h"
-
-static void nop(struct wq_work *work, void *ctx)
-{
-}
 
 static void ids_are_found_emptied_and_used_again(void **state)
 {
@@ -54,69 +50,6 @@ static void ids_run_out_with_an_answer(void **state)
 	assert_int_not_equal(id, 0);
 	assert_null(wqi_ids_get(id + WQI_IDS_CHUNK - 1));
 	assert_int_equal(wqi_ids_alloc(WQI_IDS_CHUNK * WQI_IDS_CHUNKS), 0);
-}
-
-struct inbox_storm {
-	struct wqi_inbox inbox;
-	struct wq_work *works;
-	unsigned long per_thread, producers_left, taken, wrong;
-};
-
-/* Items of one pusher come out in its order; none is lost or doubled. */
-static void inbox_storm_thread(void *ctx, unsigned index)
-{
-	struct inbox_storm *storm = ctx;
-	unsigned long i, last[3] = {0};
-	struct cds_list_head *link, *batch[4096];
-
-	if (index) {
-		for (i = 0; i < storm->per_thread; i++)
-			wqi_inbox_push(&storm->inbox,
-				       &storm->works[(index - 1) * storm->per_thread + i]);
-		count_add(&storm->producers_left, -1);
-		return;
-	}
-	for (;;) {
-		bool last_look = !count_get(&storm->producers_left);
-		unsigned nr = 0;
-
-		for (link = wqi_inbox_take_all(&storm->inbox); link; link = link->next) {
-			unsigned long at = (unsigned long)(wqi_link_work(link) - storm->works);
-			unsigned long thread = at / storm->per_thread;
-
-			/* Newest first: remember the newest, check that the rest fall. */
-			if (nr < ARRAY_SIZE(batch))
-				batch[nr++] = link;
-			storm->taken++;
-			if (at < last[thread])
-				storm->wrong++;
-		}
-		while (nr) {
-			unsigned long at =
-				(unsigned long)(wqi_link_work(batch[--nr]) - storm->works);
-
-			if (last[at / storm->per_thread] > at)
-				storm->wrong++;
-			last[at / storm->per_thread] = at;
-		}
-		if (last_look)
-			return;
-	}
-}
-
-static void inbox_keeps_the_order_of_each_pusher(void **state)
-{
-	struct inbox_storm storm = {.per_thread = scaled(100000), .producers_left = 3};
-	unsigned long i;
-
-	storm.works = calloc(3 * storm.per_thread, sizeof(*storm.works));
-	for (i = 0; i < 3 * storm.per_thread; i++)
-		wq_work_init(&storm.works[i], nop, NULL);
-	run_threads(4, inbox_storm_thread, &storm);
-	assert_int_equal(storm.taken, 3 * storm.per_thread);
-	assert_int_equal(storm.wrong, 0);
-	assert_true(wqi_inbox_is_empty(&storm.inbox));
-	free(storm.works);
 }
 
 struct lock_storm {
@@ -189,7 +122,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_are_found_emptied_and_used_again),
 		cmocka_unit_test(ids_run_out_with_an_answer),
-		cmocka_unit_test(inbox_keeps_the_order_of_each_pusher),
 		cmocka_unit_test(lock_excludes_and_wakes_all),
 		cmocka_unit_test(memory_is_aligned_zeroed_and_can_fail),
 		cmocka_unit_test(state_word_parts_do_not_overlap),
