@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sentinel.h"
+#include "task.h"
 
 void wqi_pool_set_level(struct wqi_pool *pool, unsigned level)
 {
@@ -62,14 +63,16 @@ void wqi_pool_go_to_cpus(const struct wqi_pool *pool)
 
 /* --- a CPU for each --- */
 
-/* The pool's CPUs where none of its runners is; false: there is no such.  Is one where @self is? */
-static bool place_find_free(const struct wqi_worker *self, wqi_cpu_mask *mask, bool *shared)
+/* The pool's CPUs where none of its runners is; false: there is no such.  @beside: who is where
+ * @self is. */
+static bool place_find_free(const struct wqi_worker *self, wqi_cpu_mask *mask,
+			    const struct wqi_worker **beside)
 {
 	unsigned here = wqi_load_relaxed(&self->cpu), cpu, i;
 	const struct wqi_pool *pool = self->pool;
 	const struct wqi_worker *other;
 
-	*shared = false;
+	*beside = NULL;
 	if (!wqi_pool_mask(pool, mask))
 		return false;
 	for (i = 0; i < pool->nr_runners; i++) {
@@ -77,7 +80,8 @@ static bool place_find_free(const struct wqi_worker *self, wqi_cpu_mask *mask, b
 		if (!other)
 			continue;
 		cpu = wqi_load_relaxed(&other->cpu);
-		*shared = *shared || (cpu == here && other != self);
+		if (cpu == here && other != self)
+			*beside = other;
 		CPU_CLR_S(cpu, sizeof(*mask), mask->set);
 	}
 	return CPU_COUNT_S(sizeof(*mask), mask->set);
@@ -88,9 +92,9 @@ static void place_send_locked(struct wqi_worker *self, const struct wqi_worker *
 {
 	pid_t tid = wqi_load_acquire(&late->tid);
 	wqi_cpu_mask free, all;
-	bool shared;
+	const struct wqi_worker *beside;
 
-	if (!tid || !wqi_pool_mask(self->pool, &all) || !place_find_free(self, &free, &shared))
+	if (!tid || !wqi_pool_mask(self->pool, &all) || !place_find_free(self, &free, &beside))
 		return;
 	sched_setaffinity(tid, sizeof(free), free.set);
 	sched_setaffinity(tid, sizeof(all), all.set);
@@ -112,10 +116,13 @@ bool wqi_place_check_locked(struct wqi_worker *self)
 
 void wqi_place_move(struct wqi_worker *self)
 {
+	const struct wqi_worker *beside;
 	wqi_cpu_mask free;
-	bool shared;
 
-	if (!place_find_free(self, &free, &shared) || !shared)
+	if (!place_find_free(self, &free, &beside) || !beside)
+		return;
+	/* Who has blocked there needs no CPU: to look costs less than to move in vain. */
+	if (wqi_task_state_is_blocked(wqi_task_state(wqi_load_acquire(&beside->tid))))
 		return;
 	sched_setaffinity(0, sizeof(free), free.set);
 	wqi_pool_go_to_cpus(self->pool);

@@ -353,7 +353,7 @@ static void pool_note_batch_locked(struct wqi_pool *pool, unsigned nr)
  * The inbox comes newest first.  One pass links it into the worklist from behind
  * and counts each item in, so that every item's line is fetched once.
  */
-unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
+unsigned wqi_pool_splice_some_locked(struct wqi_pool *pool)
 {
 	struct cds_list_head *tail = pool->worklist.prev, *newer = &pool->worklist, *link;
 	struct wqi_inbox_taken taken;
@@ -363,8 +363,6 @@ unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
 
 	wqi_assert_held(&pool->lock);
 
-	if (wqi_inbox_is_empty(&pool->inbox))
-		return 0;
 	wqi_inbox_take(&pool->inbox, &taken);
 	while ((link = wqi_inbox_next(&taken))) {
 		struct wq_work *work = wqi_link_work(link);

@@ -248,7 +248,12 @@ void wqi_pool_unlock(struct wqi_pool *pool);
 void wqi_pool_ready_locked(struct wqi_pool *pool);
 
 /* Move the inbox to the worklist.  Returns how many items came, or became ready by a message. */
-unsigned wqi_pool_splice_locked(struct wqi_pool *pool);
+unsigned wqi_pool_splice_some_locked(struct wqi_pool *pool);
+
+static inline unsigned wqi_pool_splice_locked(struct wqi_pool *pool)
+{
+	return wqi_inbox_is_empty(&pool->inbox) ? 0 : wqi_pool_splice_some_locked(pool);
+}
 
 /* Wake the pool after a push: ORD-SLEEP (a), second half.  Lock-free, AS-safe. */
 void wqi_pool_kick_slow(struct wqi_pool *pool);

@@ -269,8 +269,7 @@ static void work_put_locked(struct wqi_pool *pool, struct wqi_pwq *pwq, struct w
 {
 	uint64_t state;
 
-	if (wqi_unlikely(!wqi_inbox_is_empty(&pool->inbox)))
-		wqi_pool_splice_locked(pool);
+	wqi_pool_splice_locked(pool);
 	state = wqi_state(work);
 	if (wqi_unlikely(state & WQI_CANCEL)) {
 		wqi_pool_unclaim_locked(pool, work, 0);

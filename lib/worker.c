@@ -164,9 +164,12 @@ static struct wqi_pwq *worker_pwq_of_locked(struct wq_work *work)
 /* Where it runs just now, it waits for that run, and nobody for it (G2). */
 static bool worker_collides_locked(struct wqi_pool *pool, struct wq_work *work)
 {
-	struct wqi_worker *other = wqi_pool_find_running_locked(pool, work);
+	struct wqi_worker *other;
 
-	if (wqi_likely(!other))
+	if (wqi_likely(!pool->busy[wqi_pool_bucket(work)]))
+		return false;
+	other = wqi_pool_find_running_locked(pool, work);
+	if (!other)
 		return false;
 	cds_list_del(wqi_work_link(work));
 	cds_list_add_tail(wqi_work_link(work), &other->scheduled);
