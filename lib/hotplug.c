@@ -13,7 +13,6 @@
 #include "hotplug.h"
 
 #include <errno.h>
-#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <pthread.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "fd.h"
 #include "refresh.h"
 #include "service.h"
 #include "testing.h"
@@ -82,15 +82,6 @@ struct hotplug {
 	int epoll, socket;
 };
 
-/*
- * Its own table: the kernel copies up to the first 64 of the process's descriptors for that,
- * and closes the copies at once.
- */
-static bool hotplug_leave_descriptors(void)
-{
-	return !syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE);
-}
-
 static bool hotplug_bind(int fd)
 {
 	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = HOTPLUG_GROUP};
@@ -132,7 +123,7 @@ static bool hotplug_open(struct hotplug *hotplug)
 	uint64_t mask = UINT64_C(1) << (HOTPLUG_SIGNAL - 1);
 	int fd;
 
-	if (!hotplug_leave_descriptors() || !hotplug_open_socket(hotplug))
+	if (!wqi_fd_leave_all() || !hotplug_open_socket(hotplug))
 		return false;
 	fd = (int)syscall(SYS_signalfd4, -1, &mask, sizeof(mask), 0);
 	hotplug->epoll = (int)syscall(SYS_epoll_create1, 0);

@@ -38,9 +38,10 @@ struct wqi_sentinel {
 	uint32_t state;			       /* A, seq_cst: enum sentinel_state; ORD-ARM */
 	pid_t tid;			       /* A, release: 0 until it is ready */
 	struct wqi_pool *slot[SENTINEL_SLOTS]; /* A, seq_cst */
-	struct wqi_worker *guest; /* A, seq_cst: who has asked whether the CPU is idle */
-	bool started;		  /* manager only: there is a thread to join */
-	pthread_t thread;	  /* manager only */
+	struct wqi_worker *guest;     /* A, seq_cst: who has asked whether the CPU is idle */
+	struct wqi_task_files *files; /* its thread only */
+	bool started;		      /* manager only: there is a thread to join */
+	pthread_t thread;	      /* manager only */
 } WQI_CACHE_ALIGNED;
 
 static struct wqi_sentinel *sentinels; /* I, by CPU */
@@ -172,11 +173,18 @@ static bool sentinel_rouse(struct wqi_worker *idle)
 	return true;
 }
 
+/* Does it still count, in the run in which it was found? */
+static bool sentinel_is_unheard(const struct wqi_worker *blocked)
+{
+	return wqi_load_relaxed(&blocked->counted) &&
+	       wqi_load_acquire(&blocked->run) == wqi_load_relaxed(&blocked->blocked_run);
+}
+
 /*
  * Nobody waits for the sentinel between any two of these steps: an idle worker that
  * it marks (2) is woken by everybody else too, and the manager is only poked.
  */
-static enum sentinel_look sentinel_kick(struct wqi_pool *pool)
+static enum sentinel_look sentinel_kick(struct wqi_pool *pool, const struct wqi_worker *blocked)
 {
 	unsigned slot = wqi_cpu_current() % WQI_RESERVES;
 	struct wqi_worker *reserve;
@@ -194,11 +202,15 @@ static enum sentinel_look sentinel_kick(struct wqi_pool *pool)
 		wqi_store_seq_cst(&sentinels_ask, 1);
 		wqi_manager_poke();
 	}
-	/* If the woken worker is to run here, it has run before we go on. */
-	return wqi_load_seq_cst(&pool->told) ? LOOK_KICKED : LOOK_HEARD;
+	/*
+	 * If the woken worker is to run here, it has run before we go on.  `told` does not say so:
+	 * another CPU's sentinel may have set it again.
+	 */
+	return sentinel_is_unheard(blocked) ? LOOK_KICKED : LOOK_HEARD;
 }
 
-static enum sentinel_look sentinel_look_at(struct wqi_pool *pool, struct wqi_worker *worker)
+static enum sentinel_look sentinel_look_at(struct wqi_task_files *files, struct wqi_pool *pool,
+					   struct wqi_worker *worker)
 {
 	uint64_t run = wqi_load_acquire(&worker->run);
 	char state;
@@ -209,7 +221,7 @@ static enum sentinel_look sentinel_look_at(struct wqi_pool *pool, struct wqi_wor
 	if (wqi_inbox_is_empty(&pool->inbox) &&
 	    !(wqi_load_relaxed(&worker->others_wait) && wqi_load_relaxed(&pool->watched)))
 		return LOOK_NOTHING;
-	state = wqi_task_state(wqi_load_acquire(&worker->tid));
+	state = wqi_task_state_by(files, wqi_load_acquire(&worker->tid));
 	if (!wqi_task_state_is_blocked(state) || wqi_load_relaxed(&worker->in_lock) ||
 	    wqi_load_acquire(&worker->run) != run)
 		return LOOK_BUSY;
@@ -220,10 +232,11 @@ static enum sentinel_look sentinel_look_at(struct wqi_pool *pool, struct wqi_wor
 }
 
 /* Those of the pool who began their item on this CPU. */
-static enum sentinel_look sentinel_look_in(struct wqi_pool *pool, unsigned cpu)
+static enum sentinel_look sentinel_look_in(struct wqi_sentinel *sentinel, struct wqi_pool *pool)
 {
+	unsigned cpu = (unsigned)(sentinel - sentinels);
 	enum sentinel_look found = LOOK_NOTHING, one;
-	struct wqi_worker *worker;
+	struct wqi_worker *worker, *blocked = NULL;
 	unsigned i;
 
 	if (!wqi_pool_can_grow(pool))
@@ -232,11 +245,26 @@ static enum sentinel_look sentinel_look_in(struct wqi_pool *pool, unsigned cpu)
 		worker = wqi_load_acquire(&pool->runners[i]);
 		if (!worker || wqi_load_relaxed(&worker->cpu) != cpu)
 			continue;
-		one = sentinel_look_at(pool, worker);
-		if (one > found)
+		one = sentinel_look_at(sentinel->files, pool, worker);
+		if (one == LOOK_KICKED)
+			blocked = worker;
+		else if (one > found)
 			found = one;
 	}
-	return found == LOOK_KICKED ? sentinel_kick(pool) : found;
+	return blocked ? sentinel_kick(pool, blocked) : found;
+}
+
+void wqi_sentinel_stand_in(struct wqi_pool *pool)
+{
+	unsigned cpu = wqi_cpu_current(), i;
+	struct wqi_worker *worker;
+
+	for (i = 0; i < pool->nr_runners; i++) {
+		worker = wqi_load_acquire(&pool->runners[i]);
+		if (worker && wqi_load_relaxed(&worker->cpu) == cpu &&
+		    sentinel_look_at(NULL, pool, worker) == LOOK_KICKED)
+			wqi_store_seq_cst(&pool->told, 1);
+	}
 }
 
 static enum sentinel_look sentinel_look(struct wqi_sentinel *sentinel)
@@ -254,7 +282,7 @@ static enum sentinel_look sentinel_look(struct wqi_sentinel *sentinel)
 		pool = wqi_load_seq_cst(&sentinel->slot[i]);
 		if (!pool)
 			continue;
-		one = sentinel_look_in(pool, (unsigned)(sentinel - sentinels));
+		one = sentinel_look_in(sentinel, pool);
 		if (one > found)
 			found = one;
 	}
@@ -296,6 +324,7 @@ static void *sentinel_main(void *arg)
 {
 	struct wqi_sentinel *sentinel = arg;
 	struct sched_param param = {.sched_priority = 0};
+	struct wqi_task_files files;
 	char name[16];
 
 	snprintf(name, sizeof(name), "wq/idle-%u", (unsigned)(sentinel - sentinels));
@@ -305,6 +334,8 @@ static void *sentinel_main(void *arg)
 		wqi_store_release(&sentinel->state, (uint32_t)SENTINEL_REFUSED);
 		return NULL;
 	}
+	wqi_task_files_begin(&files);
+	sentinel->files = &files;
 	wqi_store_release(&sentinel->tid, gettid());
 	wqi_store_seq_cst(&sentinel->state, (uint32_t)SENTINEL_READY);
 	sentinel_watch_cpu(sentinel);

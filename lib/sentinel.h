@@ -34,6 +34,12 @@ void wqi_sentinel_call(struct wqi_pool *pool, unsigned cpu);
 /* Have @cpu's sentinel set @worker->invited, if and when nothing else wants that CPU. */
 void wqi_sentinel_invite(struct wqi_worker *worker, unsigned cpu);
 
+/*
+ * The calling thread, a new worker of @pool, has its CPU: so who began an item there does not
+ * run.  Has it blocked?  Then the caller finds room when it looks.  Under no lock.
+ */
+void wqi_sentinel_stand_in(struct wqi_pool *pool);
+
 /* The manager's: make those that were asked for, if there are any. */
 bool wqi_sentinels_are_wanted(void);
 void wqi_sentinels_make(void);

@@ -24,6 +24,7 @@
 #include "pwq.h"
 #include "rescuer.h"
 #include "runtime.h"
+#include "sentinel.h"
 #include "timer.h"
 #include "zephyr.h"
 
@@ -224,6 +225,8 @@ void *wqi_worker_main(void *arg)
 	wqi_store_release(&self->tid, gettid());
 	self->aside = pool->sole;
 	self->cpu_mark_ns = 0;
+	if (!self->aside)
+		wqi_sentinel_stand_in(pool);
 
 	wqi_pool_lock(pool);
 	pool->nr_creating--;

@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "block.h"
 #include "cpu.h"
@@ -12,6 +13,7 @@
 #include "pool.h"
 #include "queue.h"
 #include "sentinel.h"
+#include "table.h"
 #include "task.h"
 #include "worker.h"
 
@@ -162,6 +164,186 @@ static void task_state_is_what_the_thread_does(void **state)
 	prctl(PR_SET_NAME, name);
 }
 
+/* --- descriptors that a sentinel keeps --- */
+
+#define NR_SLEEPERS 8u
+
+static struct sleepers {
+	struct probe probe[NR_SLEEPERS];
+	pthread_t thread[NR_SLEEPERS];
+	pid_t tid[NR_SLEEPERS];
+} sleepers;
+
+static void sleepers_begin(void)
+{
+	struct probe *probe;
+	unsigned i;
+
+	for (i = 0; i < NR_SLEEPERS; i++) {
+		probe = &sleepers.probe[i];
+		probe_init_gate(probe);
+		probe->runs = 0;
+		assert_int_equal(pthread_create(&sleepers.thread[i], NULL, sleep_main, probe), 0);
+		while (!(sleepers.tid[i] = (pid_t)count_get(&probe->runs)))
+			sched_yield();
+		task_wait_asleep(sleepers.tid[i]);
+	}
+}
+
+static void sleepers_end(void)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_SLEEPERS; i++) {
+		latch_post(&sleepers.probe[i].open);
+		pthread_join(sleepers.thread[i], NULL);
+	}
+}
+
+static struct keeper {
+	struct latch asked, ended;
+	unsigned long own, right, wrong;
+	struct rlimit limit;
+} keeper;
+
+static void keeper_ask_all(struct wqi_task_files *files)
+{
+	unsigned i;
+	char state;
+
+	for (i = 0; i < NR_SLEEPERS; i++) {
+		state = wqi_task_state_by(files, sleepers.tid[i]);
+		/* No more descriptors were to be had: the next look has them. */
+		if (!state)
+			state = wqi_task_state_by(files, sleepers.tid[i]);
+		if (wqi_task_state_is_blocked(state))
+			keeper.right++;
+	}
+}
+
+static void *keeper_main(void *arg)
+{
+	struct rlimit few = {.rlim_cur = 3, .rlim_max = keeper.limit.rlim_max};
+	struct wqi_task_files files;
+	unsigned i;
+
+	wqi_task_files_begin(&files);
+	keeper.own = files.own;
+	keeper_ask_all(&files);
+	keeper_ask_all(&files);
+	latch_post(&keeper.asked);
+	latch_wait(&keeper.ended, 1);
+	setrlimit(RLIMIT_NOFILE, &few);
+	keeper_ask_all(&files);
+	setrlimit(RLIMIT_NOFILE, &keeper.limit);
+	latch_post(&keeper.asked);
+	latch_wait(&keeper.ended, 2);
+	for (i = 0; i < NR_SLEEPERS; i++)
+		keeper.wrong += wqi_task_state_by(&files, sleepers.tid[i]) != 0;
+	keeper.wrong += wqi_task_state_by(&files, 0) != 0 || wqi_task_state_by(&files, -1) != 0;
+	keeper.wrong += wqi_task_state_by(&files, gettid()) != 'R';
+	return NULL;
+}
+
+/* The program does not see them, and neither the limit nor the end of a thread misleads. */
+static void descriptors_that_a_sentinel_keeps_are_its_own(void **state)
+{
+	unsigned long before = nr_descriptors();
+	pthread_t thread;
+
+	memset(&keeper, 0, sizeof(keeper));
+	latch_init(&keeper.asked);
+	latch_init(&keeper.ended);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &keeper.limit), 0);
+	sleepers_begin();
+	assert_int_equal(pthread_create(&thread, NULL, keeper_main, NULL), 0);
+	latch_wait(&keeper.asked, 1);
+	assert_int_equal(nr_descriptors(), before);
+	assert_int_equal(keeper.right, 2 * NR_SLEEPERS);
+	latch_post(&keeper.ended);
+	latch_wait(&keeper.asked, 2);
+	assert_int_equal(keeper.right, 3 * NR_SLEEPERS);
+	sleepers_end();
+	latch_post(&keeper.ended);
+	pthread_join(thread, NULL);
+	assert_int_equal(keeper.wrong, 0);
+	assert_int_equal(nr_descriptors(), before);
+	if (!keeper.own)
+		skip();
+}
+
+/* --- a new worker --- */
+
+static unsigned long may_block;
+
+static void block_later_fn(struct wq_work *work, void *ctx)
+{
+	struct probe *probe = ctx;
+
+	latch_post(&probe->started);
+	while (!count_get(&may_block))
+		sched_yield();
+	latch_wait(&probe->open, 1);
+}
+
+static struct wqi_worker *first_runner_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker = pool->workers;
+
+	while (worker && !worker->current_work)
+		worker = worker->all_next;
+	assert_non_null(worker);
+	/* The monitor may have taken its looping for something else. */
+	if (!worker->counted)
+		wqi_worker_count_locked(worker);
+	return worker;
+}
+
+/* As it is where nobody else looks: the lock is held, and no sentinel called. */
+static void new_worker_finds_who_has_blocked_on_its_cpu(void **state)
+{
+	struct wq *wq = wq_alloc("q", WQ_PERCPU, 0);
+	unsigned cpu = (unsigned)usable_cpu(0);
+	struct probe first, second;
+	cpu_set_t one, all;
+	struct wqi_pool *pool;
+	struct wqi_pwq *pwq;
+
+	probe_init_gate(&first);
+	probe_init(&second);
+	may_block = 0;
+	wq_work_init(&first.work, block_later_fn, &first);
+	assert_int_equal(wq_queue_on(wq, &first.work, (int)cpu), 1);
+	latch_wait(&first.started, 1);
+	pwq = wqi_load_acquire(&wq->table)->slot[cpu];
+	pool = wqi_pwq_pool(pwq);
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+
+	wqi_pool_lock(pool);
+	count_set(&may_block, 1);
+	task_wait_asleep(first_runner_locked(pool)->tid);
+	second.work.wq_state |= WQI_PENDING | wqi_pwq_in_state(pwq);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	wqi_store_relaxed(&pool->told, 0u);
+	wqi_sentinel_stand_in(pool);
+	assert_int_equal(wqi_load_relaxed(&pool->told), 0); /* nothing waits */
+	wqi_inbox_push(&pool->inbox, &second.work);
+	wqi_sentinel_stand_in(pool);
+	assert_int_equal(wqi_load_relaxed(&pool->told), 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	wqi_pool_unlock(pool);
+
+	/* Whoever is woken believes it. */
+	wqi_pool_lock(pool);
+	wqi_pool_wake_one_locked(pool);
+	wqi_pool_unlock(pool);
+	latch_wait(&second.ended, 1);
+	latch_post(&first.open);
+	assert_int_equal(wq_destroy(wq), 0);
+}
+
 static void compute_fn(struct wq_work *work, void *ctx)
 {
 	compute_ns(500000);
@@ -303,6 +485,8 @@ int main(void)
 		cmocka_unit_test_teardown(sentinel_that_gets_stuck_holds_up_nobody, anew),
 		cmocka_unit_test_teardown(sentinel_makes_no_thread, anew),
 		cmocka_unit_test_teardown(task_state_is_what_the_thread_does, anew),
+		cmocka_unit_test_teardown(descriptors_that_a_sentinel_keeps_are_its_own, anew),
+		cmocka_unit_test_teardown(new_worker_finds_who_has_blocked_on_its_cpu, anew),
 		cmocka_unit_test_teardown(computing_workers_are_not_found_blocked, anew),
 		cmocka_unit_test_teardown(sentinel_is_not_armed_at_the_limit_of_threads, anew),
 		cmocka_unit_test_teardown(lone_items_need_no_sentinel, anew),
