@@ -27,14 +27,18 @@
 struct wqi_inbox_slot {
 	struct cds_list_head *top; /* A, seq_cst: newest first, by link->next */
 	unsigned nr_pushed;	   /* A, relaxed: about: two at once may count for one */
-} WQI_CACHE_ALIGNED;
+	char others_begin[WQI_CACHE_LINE - 2 * sizeof(void *)];
+};
 
+/* To be at the beginning of a cache line; its last one is hardly ever written. */
 struct wqi_inbox {
+	struct wqi_inbox_slot first;
 	uint64_t time;		     /* A, seq_cst: goes on with the pushes */
 	unsigned mask;		     /* I: slots less one, which is a power of two */
 	struct wqi_inbox_slot *more; /* I: those after the first, or NULL */
-	struct wqi_inbox_slot first;
 };
+
+_Static_assert(sizeof(struct wqi_inbox_slot) == WQI_CACHE_LINE, "a slot has a cache line");
 
 /* What was taken from an inbox, by time: see wqi_inbox_next(). */
 struct wqi_inbox_taken {

@@ -78,8 +78,8 @@ struct wqi_waiter {
 
 struct wqi_pool {
 	/* What producers use: of the inbox each writes its slot. */
+	struct wqi_inbox inbox WQI_CACHE_ALIGNED;
 	uintptr_t kick; /* A, seq_cst: ORD-SLEEP */
-	struct wqi_inbox inbox;
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;
