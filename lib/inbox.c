@@ -35,7 +35,8 @@ void wqi_inbox_reset(struct wqi_inbox *inbox)
 		wqi_store_relaxed(&wqi_inbox_slot(inbox, i)->top, (struct cds_list_head *)NULL);
 }
 
-/* A handler that comes between has the time go on itself. */
+/* ORD-INBOX (a): before the push from there.  A handler that comes between has the time go on
+ * itself. */
 WQI_SLOW void wqi_inbox_note_move(unsigned cpu)
 {
 	wqi_add(&wqi_inbox_moves, 1);
@@ -81,8 +82,8 @@ static inline void inbox_take_slot(struct wqi_inbox *inbox, struct wqi_inbox_tak
 }
 
 /*
- * If the time has gone on between the first slot and the last, what was pushed to the first
- * since may be older than what was taken from the last: it is looked once more.
+ * ORD-INBOX (b): if the time has gone on between the first slot and the last, what was pushed to
+ * the first since may be older than what was taken from the last: it is looked once more.
  */
 void wqi_inbox_take(struct wqi_inbox *inbox, struct wqi_inbox_taken *taken)
 {

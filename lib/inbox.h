@@ -49,11 +49,11 @@ struct wqi_inbox_taken {
 	uintptr_t until; /* as long as items there are not older than this */
 };
 
-/* Times when a thread began to push from another CPU. */
-extern uint64_t wqi_inbox_moves;
+extern uint64_t wqi_inbox_moves; /* A, seq_cst: threads that began to push from another CPU */
 
 void wqi_inbox_note_move(unsigned cpu);
 
+/* S: from where it pushed last. */
 extern __thread unsigned wqi_inbox_cpu __attribute__((tls_model("initial-exec")));
 
 /* 0, or -ENOMEM: @nr slots, as far as there may be so many. */
@@ -110,7 +110,7 @@ static inline void wqi_inbox_push_to(struct wqi_inbox *inbox, unsigned nr, struc
 	top = wqi_load_acquire(&slot->top);
 	do {
 		wqi_yield_point();
-		/* After the top was read: so times rise from item to item. */
+		/* ORD-INBOX (a): after the top was read, so times rise from item to item. */
 		if (inbox->mask)
 			wqi_store_relaxed(&link->prev, wqi_inbox_now(inbox));
 		link->next = top;

@@ -18,7 +18,7 @@ char wqi_task_state(pid_t tid);
 
 #define WQI_TASK_FILES 256u
 
-/* Descriptors that a thread keeps open for that, in a table of its own. */
+/* Descriptors that a thread keeps open for that, in a table of its own; it alone uses this (S). */
 struct wqi_task_files {
 	bool own;
 	struct wqi_task_file {

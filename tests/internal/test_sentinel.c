@@ -233,7 +233,8 @@ static void *keeper_main(void *arg)
 	keeper_ask_all(&files);
 	latch_post(&keeper.asked);
 	latch_wait(&keeper.ended, 1);
-	setrlimit(RLIMIT_NOFILE, &few);
+	if (files.own)
+		setrlimit(RLIMIT_NOFILE, &few);
 	keeper_ask_all(&files);
 	setrlimit(RLIMIT_NOFILE, &keeper.limit);
 	latch_post(&keeper.asked);
