@@ -101,6 +101,6 @@ void wqi_charge_end_locked(struct wqi_worker *self, struct wqi_pwq *pwq, wq_work
 
 void wqi_charge_batch(struct wqi_worker *self, uint64_t wall_ns)
 {
-	if (wall_ns >= CHARGE_BATCH_NS)
+	if (wall_ns >= CHARGE_BATCH_NS && self->cpu_mark_run != self->run + 1)
 		self->cpu_mark_ns = wqi_task_own_cpu_ns();
 }

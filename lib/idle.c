@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "block.h"
+#include "charge.h"
 #include "clock.h"
 #include "cpu.h"
 #include "manager.h"
@@ -37,6 +38,7 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 	    pool->nr_running > 1 || !ns)
 		return false;
 	pool->spinner = self;
+	wqi_charge_nobody(self);
 	wqi_store_relaxed(&self->others_wait, false); /* from here on what is spliced says so */
 	wqi_pool_unlock(pool);
 	if (wqi_unlikely(self->beside >= WQI_PLACE_TURNS))
@@ -80,6 +82,7 @@ bool wqi_worker_idle_locked(struct wqi_worker *self)
 
 	if (self->counted)
 		wqi_worker_batch_end_locked(self);
+	wqi_charge_nobody(self);
 	wqi_store_seq_cst(&self->wake, 0);
 	self->idle_since_ns = wqi_now_ns();
 	self->last_cpu = pool->last_cpu = wqi_cpu_current();

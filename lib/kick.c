@@ -23,13 +23,26 @@ bool wqi_pool_wake(struct wqi_worker *worker)
 	return true;
 }
 
+/*
+ * Of a worker that is taken from `kick`, its next stays there.  What was read of that may be
+ * out of date by then, for the same worker may have come, gone and been named again: whom it
+ * names is then woken in vain, or not to be woken, and what is pushed is seen by the one that
+ * was taken.
+ */
 void wqi_pool_kick_slow(struct wqi_pool *pool)
 {
-	uintptr_t kick = wqi_xchg(&pool->kick, WQI_KICK_NOBODY);
+	uintptr_t kick = wqi_load_seq_cst(&pool->kick), next;
+
+	do {
+		if (kick == WQI_KICK_NOBODY)
+			return;
+		next = wqi_load_relaxed(&pool->kick_next);
+		if (!wqi_kick_is_worker(kick) || next == kick)
+			next = WQI_KICK_NOBODY;
+		wqi_pause_point("kick");
+	} while (!wqi_cas(&pool->kick, &kick, next));
 
 	wqi_yield_point();
-	if (kick == WQI_KICK_NOBODY)
-		return;
 	if (kick == WQI_KICK_MANAGER)
 		wqi_manager_request(pool);
 	else if (kick == WQI_KICK_MONITOR)
@@ -88,20 +101,28 @@ struct wqi_worker *wqi_pool_on_its_way_locked(struct wqi_pool *pool)
 	return woken;
 }
 
-/*
- * One that went to sleep on another CPU than this, which is in use: where none is idle when
- * it is woken, the kernel has it run where it was.  Or any.
- */
-static struct wqi_worker *pool_idle_afar_locked(struct wqi_pool *pool)
+/* One that went to sleep on another CPU than @cpu. */
+static struct wqi_worker *pool_idle_off_locked(struct wqi_pool *pool, unsigned cpu)
 {
-	unsigned here = wqi_cpu_current() % WQI_RESERVES, slot;
+	unsigned here = cpu % WQI_RESERVES, slot;
 	struct wqi_worker *worker;
 
 	for (slot = (here + 1) % WQI_RESERVES; slot != here; slot = (slot + 1) % WQI_RESERVES)
 		cds_list_for_each_entry(worker, &pool->idle_on[slot], on_node)
 			if (wqi_load_relaxed(&worker->wake) != 1)
 				return worker;
-	return pool_first_idle_locked(pool);
+	return NULL;
+}
+
+/*
+ * The CPU of the caller is in use: where none is idle when the worker is woken, the kernel
+ * has it run where it was.  Or any.
+ */
+static struct wqi_worker *pool_idle_afar_locked(struct wqi_pool *pool)
+{
+	struct wqi_worker *worker = pool_idle_off_locked(pool, wqi_cpu_current());
+
+	return worker ? worker : pool_first_idle_locked(pool);
 }
 
 void wqi_pool_wake_afar_locked(struct wqi_pool *pool)
@@ -179,13 +200,33 @@ void wqi_pool_call_watch_locked(struct wqi_pool *pool)
 	wqi_monitor_request(pool);
 }
 
-/* Below the level whoever is idle may help; at the level it depends on who is blocked. */
+/*
+ * Whom producers are to wake.  A worker that is woken may need longer to come than the next
+ * item takes: so if that is not cheap, and there is room for both, it has a next.
+ */
+static void pool_publish_kick_locked(struct wqi_pool *pool, uintptr_t kick)
+{
+	struct wqi_worker *next = NULL;
+
+	if (wqi_kick_is_worker(kick) && pool->nr_running + 2 <= pool->level &&
+	    wqi_pool_is_dear_locked(pool, WQI_DEAR_NS))
+		next = pool_idle_off_locked(pool, ((struct wqi_worker *)kick)->last_cpu);
+	wqi_store_relaxed(&pool->kick_next, next ? (uintptr_t)next : WQI_KICK_NOBODY);
+	wqi_xchg(&pool->kick, kick);
+}
+
+/*
+ * Below the level whoever is idle may help, unless somebody who will be there soon fills
+ * that; at the level it depends on who is blocked.
+ */
 static uintptr_t pool_whom_to_offer_locked(struct wqi_pool *pool, bool afar)
 {
 	struct wqi_worker *idle = afar ? pool_idle_afar_locked(pool) : pool_first_idle_locked(pool);
 	bool room = wqi_pool_has_room_locked(pool);
 	unsigned cpu = wqi_cpu_current();
 
+	if (room && pool->nr_running + 1 >= pool->level && wqi_pool_on_its_way_locked(pool))
+		return WQI_KICK_NOBODY;
 	if (room && idle)
 		return (uintptr_t)idle;
 	if (!wqi_pool_can_grow(pool))
@@ -205,7 +246,7 @@ bool wqi_pool_offer_locked(struct wqi_pool *pool, bool afar)
 	if (kick == WQI_KICK_NOBODY)
 		return !wqi_inbox_is_empty(&pool->inbox);
 	pool->offered = true;
-	wqi_xchg(&pool->kick, kick);
+	pool_publish_kick_locked(pool, kick);
 	wqi_yield_point();
 	if (wqi_inbox_is_empty(&pool->inbox))
 		return false;
@@ -274,7 +315,7 @@ void wqi_pool_hand_over_locked(struct wqi_pool *pool)
 	pool->offered = false;
 	if (!wqi_pool_has_work_locked(pool)) {
 		idle = pool_first_idle_locked(pool);
-		wqi_xchg(&pool->kick, idle ? (uintptr_t)idle : WQI_KICK_MANAGER);
+		pool_publish_kick_locked(pool, idle ? (uintptr_t)idle : WQI_KICK_MANAGER);
 		wqi_yield_point();
 		if (wqi_inbox_is_empty(&pool->inbox) && !wqi_load_seq_cst(&pool->called))
 			return;

@@ -48,15 +48,16 @@ void wqi_monitor_request(struct wqi_pool *pool)
 /* --- what workers do --- */
 
 /* Blocked, or computing for long?  Reads the state only if @may_read. */
-static enum monitor_verdict monitor_judge(struct wqi_worker *worker, uint64_t run, bool *may_read)
+static enum monitor_verdict monitor_judge(struct wqi_worker *worker, uint64_t run, bool may_read)
 {
 	pid_t tid = wqi_load_acquire(&worker->tid);
 	bool known = worker->seen_run == run;
 	enum monitor_verdict none = known ? VERDICT_LONG : VERDICT_NONE;
-	uint64_t cpu_ns = 0, last_ns = worker->last_cpu_ns;
+	uint64_t cpu_ns = 0, used_ns;
 	bool has_clock = wqi_task_cpu_ns(tid, &cpu_ns);
 	char state = 0;
 
+	used_ns = cpu_ns - worker->last_cpu_ns;
 	worker->last_cpu_ns = cpu_ns;
 	if (!known) {
 		wqi_store_relaxed(&worker->seen_cpu_ns, cpu_ns);
@@ -67,12 +68,16 @@ static enum monitor_verdict monitor_judge(struct wqi_worker *worker, uint64_t ru
 	if (known && has_clock && wqi_config.cpu_intensive_ns &&
 	    cpu_ns - worker->seen_cpu_ns >= wqi_config.cpu_intensive_ns)
 		return VERDICT_INTENSIVE;
-	if (*may_read) {
+	/* It had the CPU nearly all the time: if it has blocked just now, that is seen next time.
+	 */
+	if (has_clock && used_ns >= MONITOR_FLOW_NS)
+		return none;
+	if (may_read) {
 		state = wqi_task_state(tid);
 		if (state)
 			return wqi_task_state_is_blocked(state) ? VERDICT_BLOCKED : none;
 	}
-	if (known && has_clock && cpu_ns - last_ns < MONITOR_STILL_NS)
+	if (known && has_clock && used_ns < MONITOR_STILL_NS)
 		return VERDICT_BLOCKED;
 	return none;
 }
@@ -95,7 +100,7 @@ static bool monitor_judge_all(struct wqi_pool *pool, bool waiting)
 			continue;
 		may_read = (waiting || worker->seen_run == run) && reads < MONITOR_MAX_READS;
 		reads += may_read;
-		worker->verdict = monitor_judge(worker, run, &may_read);
+		worker->verdict = monitor_judge(worker, run, may_read);
 		found = found || worker->verdict;
 	}
 	return found;

@@ -37,6 +37,11 @@ struct wqi_worker;
 /* A worker that runs may be blocked: that CPU's sentinel would know. */
 #define WQI_KICK_SENTINEL(cpu) ((uintptr_t)(cpu) << 2 | 3u)
 
+static inline bool wqi_kick_is_worker(uintptr_t kick)
+{
+	return kick > WQI_KICK_MONITOR && !(kick & 1);
+}
+
 /* From this cost on an item is worth some care: whom to call while it runs is published. */
 #define WQI_DEAR_NS 5000u
 
@@ -79,7 +84,9 @@ struct wqi_waiter {
 struct wqi_pool {
 	/* What producers use: of the inbox each writes its slot. */
 	struct wqi_inbox inbox WQI_CACHE_ALIGNED;
-	uintptr_t kick; /* A, seq_cst: ORD-SLEEP */
+	uintptr_t kick;	     /* A, seq_cst: ORD-SLEEP */
+	uintptr_t kick_next; /* A, relaxed; given under L: what a producer who takes a worker leaves
+				there */
 
 	/* What workers write. */
 	struct wqi_lock lock WQI_CACHE_ALIGNED;

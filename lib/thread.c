@@ -224,7 +224,7 @@ void *wqi_worker_main(void *arg)
 	thread_set_priority(self);
 	wqi_store_release(&self->tid, gettid());
 	self->aside = pool->sole;
-	self->cpu_mark_ns = 0;
+	self->cpu_mark_ns = self->cpu_mark_run = 0;
 	if (!self->aside)
 		wqi_sentinel_stand_in(pool);
 

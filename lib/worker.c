@@ -32,6 +32,9 @@
 #define BATCH_FEW     4u
 #define BATCH_LONG_NS 500000u
 
+/* Items that cost so much look for a CPU each; of cheaper ones the first of a batch. */
+#define PLACE_EACH_NS 50000u
+
 /* Cheap items between two looks whether the CPU's sentinel is armed. */
 #define ARM_ITEMS 16u
 
@@ -299,7 +302,8 @@ static WQI_SLOW unsigned worker_begin_dear_locked(struct wqi_worker *self)
 
 	if (wqi_help_provide_locked(self))
 		todo |= BEGIN_ARM;
-	if ((todo & BEGIN_MEASURE || self->batch_items == 1) && wqi_place_check_locked(self))
+	if ((self->batch_items == 1 || wqi_pool_is_dear_locked(self->pool, PLACE_EACH_NS)) &&
+	    wqi_place_check_locked(self))
 		todo |= BEGIN_MOVE;
 	return todo;
 }

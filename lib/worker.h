@@ -64,6 +64,7 @@ struct wqi_worker {
 	bool is_long;		   /* L: the monitor saw the run twice */
 	bool aside;		   /* S: it does not count in its pool: sole, or rescuing */
 	uint64_t cpu_mark_ns;	   /* S: CPU time that is charged to queues already */
+	uint64_t cpu_mark_run;	   /* S: the run that begins with that, if it is the next, or 0 */
 	uint64_t cpu_used_ns;	   /* S: what the run took, if it was measured */
 	const void *call_fn;	   /* A, relaxed: what the run calls, if its function is ours */
 	uint64_t seen_run;	   /* A, release; the monitor's: the run at its last look */

@@ -201,7 +201,7 @@ static struct wqi_worker *queue_adopt_thread(struct wqi_pool *pool)
 	wqi_pool_lock(pool);
 	pool->nr_workers++;
 	self->aside = true;
-	self->cpu_mark_ns = 0;
+	self->cpu_mark_ns = self->cpu_mark_run = 0;
 	self->thread = pthread_self();
 	wqi_worker_self = self;
 	return self;

@@ -26,7 +26,7 @@ struct wq_stats {
 	/** Runs that ended. */
 	uint64_t completed;
 	/**
-	 * CPU time of the queue's items in nanoseconds: measured where items cost 50 µs
+	 * CPU time of the queue's items in nanoseconds: measured where items cost 100 µs
 	 * and more; shorter ones are charged what an item of their pool takes on average.
 	 */
 	uint64_t cpu_time_ns;
