@@ -13,10 +13,16 @@
 
 uint64_t wqi_clock_wakes_ns = WQI_NEVER;
 
-/* What a worker keeps is left to it for so long. */
-#define CLOCK_BESIDE_NS 50000u
+/*
+ * What a worker keeps is left to it for so long: twice what such a worker has been late of
+ * late, for an idle CPU may take longer to wake up than the clock's.
+ */
+#define CLOCK_BESIDE_NS	    50000u
+#define CLOCK_BESIDE_MAX_NS 200000u
+#define CLOCK_STOPPED_NS    1000000u
 
 static uint64_t clock_kept_ns = WQI_NEVER; /* A, seq_cst: what an idle worker sleeps until */
+static uint64_t clock_late_ns;		   /* A, relaxed; by who keeps: how late that is */
 static bool clock_running;		   /* A, seq_cst: somebody queues what is due */
 
 static uint32_t clock_event;   /* A, seq_cst: futex word, changed by every wake-up */
@@ -94,22 +100,45 @@ static bool clock_run(uint64_t *next_ns, const uint32_t *enough)
 	return true;
 }
 
+static uint64_t clock_beside_ns(void)
+{
+	uint64_t ns = 2 * wqi_load_relaxed(&clock_late_ns);
+
+	return ns < CLOCK_BESIDE_NS ? CLOCK_BESIDE_NS : ns;
+}
+
+/* Follows slowly, and not far.  Who was stopped, or found it due, says nothing about the next. */
+static void clock_learn_late(uint64_t ns)
+{
+	uint64_t late_ns = wqi_load_relaxed(&clock_late_ns);
+
+	if (ns > CLOCK_STOPPED_NS)
+		return;
+	if (ns > CLOCK_BESIDE_MAX_NS / 2)
+		ns = CLOCK_BESIDE_MAX_NS / 2;
+	wqi_store_relaxed(&clock_late_ns, late_ns - late_ns / 8 + ns / 8);
+}
+
 /* Until when is the clock to sleep, if nothing is due before @next_ns? */
 static uint64_t clock_until(uint64_t next_ns)
 {
 	if (next_ns == WQI_NEVER || wqi_load_seq_cst(&clock_kept_ns) > next_ns)
 		return next_ns;
-	return next_ns + CLOCK_BESIDE_NS;
+	return next_ns + clock_beside_ns();
+}
+
+uint64_t wqi_clock_due_ns(void)
+{
+	if (wqi_load_relaxed(&wqi_clock_wakes_ns) == WQI_NEVER || !clock_may_be_kept())
+		return WQI_NEVER;
+	return wqi_timers_earliest();
 }
 
 /* One worker is enough.  0: the caller need not be the one. */
 static uint64_t clock_begin_keeping(void)
 {
-	uint64_t none = WQI_NEVER, first_ns;
+	uint64_t none = WQI_NEVER, first_ns = wqi_clock_due_ns();
 
-	if (wqi_load_relaxed(&wqi_clock_wakes_ns) == WQI_NEVER || !clock_may_be_kept())
-		return 0;
-	first_ns = wqi_timers_earliest();
 	if (first_ns == WQI_NEVER || !wqi_cas(&clock_kept_ns, &none, first_ns))
 		return 0;
 	return first_ns ? first_ns : 1; /* some is due already */
@@ -117,15 +146,17 @@ static uint64_t clock_begin_keeping(void)
 
 static void clock_keep(uint32_t *wake, uint64_t until_ns)
 {
-	uint64_t next_ns;
+	uint64_t now_ns, next_ns;
 
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
 	wqi_futex_wait_until(wake, 0, until_ns);
 	prctl(PR_SET_TIMERSLACK, 0ul, 0ul, 0ul, 0ul);
 	wqi_store_seq_cst(&clock_kept_ns, WQI_NEVER);
 	wqi_pause_point("worker keeps the clock");
-	if (wqi_load_seq_cst(wake) || wqi_clock_now_ns() < until_ns)
+	now_ns = wqi_clock_now_ns();
+	if (wqi_load_seq_cst(wake) || now_ns < until_ns)
 		return;
+	clock_learn_late(now_ns - until_ns);
 	/* Whoever does it may need this CPU. */
 	if (!clock_run(&next_ns, wake))
 		wqi_futex_wait(wake, 0, CLOCK_BESIDE_NS);
@@ -199,5 +230,6 @@ void wqi_clock_reset(void)
 	wqi_store_relaxed(&clock_stopping, false);
 	wqi_store_relaxed(&wqi_clock_wakes_ns, WQI_NEVER);
 	wqi_store_relaxed(&clock_kept_ns, WQI_NEVER);
+	wqi_store_relaxed(&clock_late_ns, UINT64_C(0));
 	wqi_store_relaxed(&clock_running, false);
 }

@@ -34,6 +34,9 @@ void wqi_clock_wake(void);
  */
 void wqi_clock_wait_beside(uint32_t *wake);
 
+/* When the first armed item is due, as far as an idle worker cares; or WQI_NEVER. */
+uint64_t wqi_clock_due_ns(void);
+
 /* wqi_clock_late_ns(), by reading the clock. */
 uint64_t wqi_clock_read_late_ns(void);
 

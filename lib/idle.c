@@ -25,7 +25,7 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 {
 	struct wqi_pool *pool = self->pool;
 	uint64_t start, alone_ns = pool->lazy_ns, max = wqi_load_relaxed(&wqi_config.spin_max_ns);
-	uint64_t ns;
+	uint64_t ns, due_ns;
 	bool hit;
 
 	/* What it waits from here on is nothing that items cost. */
@@ -45,6 +45,10 @@ bool wqi_worker_spin_locked(struct wqi_worker *self)
 		wqi_place_part(self);
 
 	start = wqi_now_ns();
+	/* What is due by then it queues itself, when it is idle. */
+	due_ns = wqi_clock_due_ns();
+	if (due_ns < start + ns)
+		ns = due_ns > start ? due_ns - start : 0;
 	while (alone_ns && wqi_now_ns() - start < alone_ns)
 		sched_yield();
 	hit = wqi_spin_until(!wqi_inbox_is_empty(&pool->inbox) ||

@@ -19,7 +19,9 @@ bool wqi_pool_wake(struct wqi_worker *worker)
 	/* 2: by a sentinel, which may not get to run again soon. */
 	if (wqi_xchg(&worker->wake, 1) == 1)
 		return false;
-	wqi_futex_wake(&worker->wake, 1);
+	/* Who keeps the clock may wake itself, and is awake. */
+	if (worker != wqi_worker_self)
+		wqi_futex_wake(&worker->wake, 1);
 	return true;
 }
 

@@ -164,7 +164,8 @@ static void monitor_help_locked(struct wqi_pool *pool, uint64_t started)
 	} else if (wqi_pool_has_room_locked(pool) &&
 		   started < MONITOR_INTERVAL_NS / WQI_HELP_WORTH_NS &&
 		   (!started || monitor_sees_backlog_locked(pool))) {
-		pool->item_ns = MONITOR_INTERVAL_NS / (started + 1);
+		if (pool->item_ns < MONITOR_INTERVAL_NS / (started + 1))
+			pool->item_ns = MONITOR_INTERVAL_NS / (started + 1);
 		if (wqi_pool_can_grow(pool))
 			wqi_pool_wake_one_locked(pool);
 	}

@@ -283,6 +283,7 @@ void wqi_worker_finish_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
 #define BEGIN_ARM     1u /* the CPU's sentinel */
 #define BEGIN_MEASURE 2u /* the run's CPU time */
 #define BEGIN_MOVE    4u /* to a CPU of its own */
+#define BEGIN_DEAR    8u /* what was begun at begin_ns */
 
 /* What does not count in its pool needs nobody to provide for what waits there. */
 static WQI_SLOW unsigned worker_begin_aside_locked(struct wqi_worker *self, struct wqi_pwq *pwq)
@@ -298,8 +299,11 @@ static WQI_SLOW unsigned worker_begin_aside_locked(struct wqi_worker *self, stru
 
 static WQI_SLOW unsigned worker_begin_dear_locked(struct wqi_worker *self)
 {
-	unsigned todo = wqi_charge_begin_locked(self) ? BEGIN_MEASURE : 0;
+	unsigned todo = BEGIN_DEAR;
 
+	self->begin_ns = wqi_now_ns();
+	if (wqi_charge_begin_locked(self))
+		todo |= BEGIN_MEASURE;
 	if (wqi_help_provide_locked(self))
 		todo |= BEGIN_ARM;
 	if ((self->batch_items == 1 || wqi_pool_is_dear_locked(self->pool, PLACE_EACH_NS)) &&
@@ -366,6 +370,24 @@ static inline void worker_end_locked(struct wqi_worker *self, struct wqi_pwq *pw
 		pwq->cpu_ns += pool->item_ns;
 }
 
+/*
+ * Do it.  What system calls took is not what the item costs: or a cheap one would seem to be
+ * dear, just because it was treated as one.
+ */
+static WQI_SLOW void worker_prepare(struct wqi_worker *self, unsigned todo)
+{
+	uint64_t start = todo & BEGIN_DEAR ? self->begin_ns : wqi_now_ns();
+
+	wqi_pause_point("sees to others");
+	if (todo & BEGIN_MOVE)
+		wqi_place_move(self);
+	if (todo & BEGIN_ARM)
+		wqi_sentinel_arm(self);
+	self->batch_start_ns += wqi_now_ns() - start;
+	if (todo & BEGIN_MEASURE)
+		wqi_charge_before(self);
+}
+
 /* Run one item, off its list and counted as active; the lock is dropped while fn runs. */
 static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, struct wqi_pwq *pwq)
 {
@@ -386,12 +408,8 @@ static void worker_run_locked(struct wqi_worker *self, struct wq_work *work, str
 	if (wqi_likely(!(state & WQI_CANCEL))) {
 		todo = worker_begin_locked(self, pwq);
 		wqi_worker_unlock_pool(self, pool);
-		if (wqi_unlikely(todo & BEGIN_MOVE))
-			wqi_place_move(self);
-		if (wqi_unlikely(todo & BEGIN_ARM))
-			wqi_sentinel_arm(self);
-		if (wqi_unlikely(todo & BEGIN_MEASURE))
-			wqi_charge_before(self);
+		if (wqi_unlikely(todo))
+			worker_prepare(self, todo);
 
 		wqi_yield_point();
 		fn(work, ctx);

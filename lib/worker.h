@@ -74,6 +74,7 @@ struct wqi_worker {
 	uint64_t flow_run;	   /* monitor only: the run then */
 	uint32_t verdict;	   /* monitor only: what that look found */
 	uint64_t batch_start_ns;   /* S: when counting for pool->item_ns began */
+	uint64_t begin_ns;	   /* S: when it began to see to the others, before an item */
 	uint64_t batch_started;	   /* S: pool->nr_started then */
 	unsigned batch_items;	   /* S: items that this worker has run since */
 	struct wqi_worker *late;   /* S: who was on its way at the last look */

@@ -5,7 +5,9 @@
 #include <sched.h>
 
 #include "clock.h"
+#include "config.h"
 #include "observe.h"
+#include "worker.h"
 
 #define NR_MANY 300u
 #define SOON_NS 1000000u
@@ -103,6 +105,34 @@ static void worker_fires_many(void **state)
 	}
 }
 
+#define AWAKE_NS 4000000000u
+
+static void be_awake_fn(struct wq_work *work, void *ctx)
+{
+	wqi_store_relaxed(&wqi_worker_self->pool->idle_spin.ns, AWAKE_NS);
+}
+
+/* The clock does not come: only if the worker stops waiting for items does anybody. */
+static void worker_that_waits_awake_fires_in_time(void **state)
+{
+	uint64_t max_ns = wqi_load_relaxed(&wqi_config.spin_max_ns), start = wqi_now_ns();
+	struct wq_work work;
+	struct late late;
+
+	late_init(&late);
+	stop_clock();
+	wqi_store_relaxed(&wqi_config.spin_max_ns, (uint64_t)AWAKE_NS);
+	assert_int_equal(wq_queue_delayed(wq, &late.dw, SOON_NS), 1);
+	wq_work_init(&work, be_awake_fn, NULL);
+	assert_int_equal(wq_queue(wq, &work), 1);
+	latch_wait(&ended, 1);
+	assert_true(wqi_now_ns() - start < AWAKE_NS / 2);
+	wqi_store_relaxed(&wqi_config.spin_max_ns, max_ns);
+	let_go(0);
+	assert_true(wq_work_cancel_sync(&work) >= 0);
+	assert_int_equal(wq_delayed_work_cancel_sync(&late.dw), 0);
+}
+
 /*
  * What a worker is given while it keeps the clock, or is about to, waits where it is stopped: so
  * nobody waits for that.  True: one is stopped.  Else one more gets to run, and to keep the clock.
@@ -183,6 +213,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worker_fires_while_the_clock_is_away, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(worker_fires_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(worker_that_waits_awake_fires_in_time, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(clock_fires_while_the_worker_is_away, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(clock_waits_for_the_worker, setup, teardown),

@@ -144,6 +144,45 @@ static void waiting_is_no_cost_of_items(void **state)
 	assert_true(item_ns && item_ns < LONG_NS / 2);
 }
 
+#define AWAY_NS 10000000u
+
+static uint64_t least_item_ns;
+
+static void be_away(const char *where)
+{
+	if (!strcmp(where, "sees to others"))
+		sleep_ns(AWAY_NS);
+}
+
+static void note_cost(struct wq_work *work, void *ctx)
+{
+	wqi_pool_lock(pool);
+	if (pool->item_ns < least_item_ns)
+		least_item_ns = pool->item_ns;
+	wqi_pool_unlock(pool);
+}
+
+/* Or what is cheap would stay dear, where system calls take long. */
+static void seeing_to_others_is_no_cost_of_items(void **state)
+{
+	static struct wq_work works[200];
+	unsigned i;
+
+	while (!everybody_sleeps())
+		sched_yield();
+	wqi_pool_lock(pool);
+	least_item_ns = pool->item_ns = 10 * AWAY_NS;
+	wqi_pool_unlock(pool);
+	__atomic_store_n(&wqi_test_hook, be_away, __ATOMIC_RELEASE);
+	for (i = 0; i < ARRAY_SIZE(works); i++) {
+		wq_work_init(&works[i], note_cost, NULL);
+		assert_int_equal(wq_queue(wq, &works[i]), 1);
+	}
+	assert_int_equal(wq_flush(wq), 0);
+	__atomic_store_n(&wqi_test_hook, NULL, __ATOMIC_RELEASE);
+	assert_in_range(least_item_ns, 1, AWAY_NS / 2);
+}
+
 static uint32_t adapted(uint32_t ns, uint64_t waited_ns, uint64_t woken_after_ns)
 {
 	struct wqi_spin spin = {ns};
@@ -172,6 +211,7 @@ int main(void)
 		cmocka_unit_test(who_empties_the_inbox_tells_the_spinner),
 		cmocka_unit_test(spinner_listens),
 		cmocka_unit_test(waiting_is_no_cost_of_items),
+		cmocka_unit_test(seeing_to_others_is_no_cost_of_items),
 		cmocka_unit_test(spins_grow_by_what_they_would_have_bridged),
 	};
 
