@@ -6,7 +6,7 @@
 #include "spin.h"
 #include "worker.h"
 
-#define LONG_NS 3000000000u /* a wait in which everything else has happened */
+#define LONG_NS 2000000000u /* a wait in which everything else has happened */
 
 static struct wq *wq;
 static struct wqi_pool *pool;

@@ -7,13 +7,21 @@ command -v hwloc-calc >/dev/null || exit 77
 export HWLOC_COMPONENTS=-x86 HWLOC_PLUGINS_PATH=/nowhere
 failed=0
 
-# The CPUs of each object of a type: TYPE and options that name the machine.
+# The CPUs of each object of a type: TYPE and options that name the machine.  hwloc-calc says
+# that it waits, too.
 objects() {
-	local type=$1 i
+	local type=$1
 	shift
-	for i in $(hwloc-calc "$@" --sep ' ' -I "$type" all); do
-		hwloc-calc "$@" --po -I pu "$type:$i" | tr , '\n' | sort -n | paste -sd,
-	done
+	hwloc-calc "$@" --sep $'\n' -I "$type" all | sed "s/^/$type:/" | hwloc-calc "$@" --po -I pu |
+		awk -F, -v OFS=, '/^[0-9]/ {
+			for (i = 2; i <= NF; i++)
+				for (j = i; j > 1 && $j + 0 < $(j - 1) + 0; j--) {
+					cpu = $j
+					$j = $(j - 1)
+					$(j - 1) = cpu
+				}
+			print
+		}'
 }
 
 # A name, our scope, hwloc's type, what show_topology said, and the options.
@@ -60,7 +68,7 @@ cache=
 core=core
 [ "$(hwloc-calc -N core all)" -gt 0 ] || core=pu
 described=()
-machine "this machine" "$cache" "$core" --restrict binding
+machine "this machine" "$cache" "$core"
 
 [ $failed -eq 0 ] && echo "as hwloc's tools say"
 exit $failed
